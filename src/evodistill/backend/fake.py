@@ -1,0 +1,100 @@
+"""A model that is none: scripted or rule-based replies, in microseconds. Every test and every smoke run uses it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from evodistill import RunError
+from evodistill.backend import Backend, Completion, Logprobs, Request
+from evodistill.record import digest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+GROUP = 512  # requests that finish together
+
+
+@dataclass(eq=False)
+class Fake(Backend):
+    """Replies by `rules`: the first whose `match` is found in the chat's last message gives one of its `replies`, chosen by
+    the request's seed. In a reply `\\g<name>` stands for a named group of the match; a reply may be a mapping with `text`
+    and `finish_reason`. `Fake.scripted` gives the n-th request the n-th reply instead.
+
+    `logprobs` and `embed` are deterministic functions of the text, with no meaning."""
+
+    rules: Sequence[Mapping[str, Any]] = ()
+    delay_s: float = 0.0  # before each group, to have something to interrupt
+    group: int = GROUP
+    asked: list[Request] = field(default_factory=list, repr=False)  # what was asked, for tests of prompts
+    script: Iterator[str | Completion] | None = field(default=None, repr=False)
+    keep_asked: bool = False
+
+    @classmethod
+    def scripted(cls, *replies: str | Completion) -> Fake:
+        return cls("fake", script=iter(replies), keep_asked=True)
+
+    def __post_init__(self) -> None:
+        self.compiled = [(re.compile(rule["match"], re.S), [as_mapping(reply) for reply in rule["replies"]]) for rule in self.rules]
+
+    @property
+    def identity(self) -> str:
+        return "fake:" + digest([self.name, [dict(rule) for rule in self.rules]])
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
+        if self.keep_asked:
+            self.asked += requests
+        for start in range(0, len(requests), self.group):
+            if self.delay_s:
+                time.sleep(self.delay_s)
+            yield [(start + i, self.reply(request)) for i, request in enumerate(requests[start : start + self.group])]
+
+    def reply(self, request: Request) -> Completion:
+        text = request.chat[-1]["content"]
+        if self.script is not None:
+            given = next(self.script, None)
+            if given is None:
+                raise RunError(f"the script of model {self.name} has ended, yet it is asked: {text[:200]!r}")
+            if isinstance(given, Completion):
+                return given
+            return Completion(given, "stop", len(text.split()), len(given.split()))
+        for pattern, replies in self.compiled:
+            if match := pattern.search(text):
+                chosen = replies[request.seed % len(replies)]
+                words = re.sub(r"\\g<(\w+)>", lambda found: match[found[1]] or "", chosen["text"])
+                return Completion(words, chosen["finish_reason"], len(text.split()), len(words.split()))
+        raise RunError(f"model {self.name}: no rule of conf/backend/fake.yaml matches this prompt, add one: {text[:200]!r}")
+
+    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+        import numpy as np
+
+        for start in range(0, len(texts), self.group):
+            group = []
+            for i, parts in enumerate(texts[start : start + self.group]):
+                arrays = []
+                for number, part in enumerate(parts):
+                    ease = 1 + number / 8  # a later part is easier, as text is in its context
+                    arrays.append(np.array([-((hash_of(word) % 997) / 199 + 0.01) / ease for word in part.split()], np.float32))
+                group.append((start + i, Logprobs(tuple(arrays))))
+            yield group
+
+    def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
+        import numpy as np
+
+        for start in range(0, len(texts), self.group):
+            group = []
+            for i, text in enumerate(texts[start : start + self.group]):
+                vector = np.random.default_rng(hash_of(text)).standard_normal(16).astype(np.float32)
+                group.append((start + i, vector / np.linalg.norm(vector)))
+            yield group
+
+
+def as_mapping(reply: str | Mapping[str, str]) -> Mapping[str, str]:
+    return {"text": reply, "finish_reason": "stop"} if isinstance(reply, str) else {"finish_reason": "stop", **reply}
+
+
+def hash_of(text: str) -> int:
+    return int(digest(text), 16)

@@ -1,0 +1,126 @@
+"""From yaml to objects: one door, and a check of everything before any model is loaded."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from evodistill import RunError
+
+TRUSTED = "evodistill."  # a config is code: nothing else may be built from one
+SETTINGS = ("name", "study", "seed", "steps", "instructions", "artifacts", "dry_run", "metric", "tracker")
+
+
+def build(node: DictConfig) -> Any:
+    """The object that a node describes, given plain dicts and lists. Only our own code is called."""
+    for path, target in targets(node):
+        trusted(path, target)
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError | TypeError | RunError):  # what a __post_init__ refused
+            raise RunError(f"{node._get_full_key(None)}: {error.__cause__}") from None
+        raise
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a config with missing or misspelt keys, wrong types or values, or steps and roles that it does not hold.
+
+    Hydra refuses an unknown key on the command line but silently adds one that stands in a yaml file; binding every node to
+    the signature of what it names finds those too."""
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise RunError(f"set these keys: {', '.join(missing)} (KEY=VALUE on the command line, or in the experiment's yaml)")
+    try:
+        OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise RunError(f"config: {str(error).splitlines()[0]}") from None
+    for key, node in cfg.items():
+        if key not in SETTINGS and not (isinstance(node, DictConfig) and "_target_" in node):
+            raise RunError(f"unknown key {key!r} at the top of the config; it is no setting ({', '.join(SETTINGS)}), step or role")
+    for path, node in targets(cfg):
+        bind(path, node)
+    check_steps(cfg)
+
+
+def check_steps(cfg: DictConfig) -> None:
+    """Every step and metric can be built, and the roles and prompt variables that it names exist."""
+    from evodistill import prompt
+
+    for name in cfg.steps:
+        if name not in cfg:
+            raise RunError(f"steps names {name!r}, which the config does not hold; it holds {', '.join(stepped(cfg))}")
+    for path, item in [*((name, cfg[name]) for name in cfg.steps), *((f"metric.{name}", node) for name, node in metrics(cfg))]:
+        built = build(item)
+        for role in built.roles:
+            if role not in cfg or not str(cfg[role].get("_target_", "")).startswith("evodistill.backend."):
+                raise RunError(f"{path} asks the role {role!r}, which has no model; choose one with model@{role}=NAME")
+        for name, variables in dict(built.prompts).items():
+            if unknown := sorted(prompt.variables(name) - set(variables)):
+                raise RunError(f"{path}: prompt {name} uses {unknown[0]!r}, which is not defined; it may use {', '.join(variables)}")
+        if (records := getattr(built, "records", None)) and records not in cfg.steps:
+            raise RunError(f"{path}.records={records} is none of the steps ({', '.join(cfg.steps)}); name one, or null for the last")
+
+
+def metrics(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
+    """(name, node) of each chosen metric."""
+    return [] if cfg.metric is None else [(str(name), node) for name, node in cfg.metric.items()]
+
+
+def stepped(cfg: DictConfig) -> list[str]:
+    return [str(key) for key, node in cfg.items() if key not in SETTINGS and not str(node._target_).startswith("evodistill.backend.")]
+
+
+def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """(dotted path, node) of every node that names a class or function."""
+    if isinstance(node, DictConfig) and not node._is_none():
+        if "_target_" in node:
+            yield path, node
+        for key in node:
+            yield from targets(node[key], f"{path}.{key}" if path else str(key))
+    elif isinstance(node, ListConfig) and not node._is_none():
+        for number, item in enumerate(node):
+            yield from targets(item, f"{path}[{number}]")
+
+
+def trusted(path: str, node: DictConfig) -> str:
+    target = str(node._target_)
+    if not target.startswith(TRUSTED):
+        raise RunError(f"{path}._target_={target} is refused: a config may build {TRUSTED}* only")
+    return target
+
+
+def bind(path: str, node: DictConfig) -> None:
+    """Bind one node to the signature of what it names, and its values to the parameters' types."""
+    from typeguard import TypeCheckError, check_type
+
+    target = trusted(path, node)
+    try:
+        named = get_object(target)
+    except (ImportError, ValueError) as error:
+        raise RunError(f"{path}._target_={target} cannot be imported: {error}") from None
+    values = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(values, dict)
+    arguments = {str(key): value for key, value in values.items() if not str(key).startswith("_")}
+    signature = inspect.signature(named)
+    for key in arguments:
+        if key not in signature.parameters:
+            raise RunError(f"{path}.{key}: {named.__name__} has no such key; it has {', '.join(signature.parameters)}")
+    for name, parameter in signature.parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            raise RunError(f"{path}.{name} is missing: {named.__name__} needs it")
+    hints = typing.get_type_hints(named if is_dataclass(named) else getattr(named, "__init__", named))
+    for key, value in arguments.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            continue  # an object of its own, bound on its own
+        try:
+            check_type(value, hints.get(key, Any))
+        except TypeCheckError:
+            raise RunError(f"{path}.{key}={value!r} has the wrong type: {signature.parameters[key].annotation} is needed") from None

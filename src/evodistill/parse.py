@@ -1,0 +1,94 @@
+"""Parsers of model replies. Each is total: it gives a value or a reason, never a guess and never a default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MARKUP = re.compile(r"[*_`\"'“”‘’#\[\]()<>{}]|\\boxed")
+NUMBER = r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[T]):
+    """A value, or the reason why there is none."""
+
+    value: T | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (not self.reason):
+            raise ValueError("a parsed reply has a value or a reason, exactly one")
+
+
+def parse_label(text: str, labels: Sequence[str]) -> Parsed[str]:
+    """The one label of a closed list that a rating reply gives, whatever its case, markup, punctuation or JSON wrapping (CR1).
+
+    A reply that is a label is taken as it is. Otherwise the last line that names any label decides, and it must name one
+    only: a reply that quotes the options or wavers has no label."""
+    flat = plain(text)
+    if not flat:
+        return Parsed(reason="empty")
+    for label in labels:
+        if flat == label.lower():
+            return Parsed(label)
+    # longest first, so that "very easy" is not read as "easy"
+    ordered = sorted(labels, key=len, reverse=True)
+    pattern = re.compile(r"(?<!\w)(?:" + "|".join(re.escape(label.lower()) for label in ordered) + r")(?!\w)")
+    for line in reversed(text.splitlines()):
+        named = set(pattern.findall(plain(line)))
+        if len(named) == 1:
+            found = named.pop()
+            return Parsed(next(label for label in labels if label.lower() == found))
+        if named:
+            return Parsed(reason="several_labels")
+    return Parsed(reason="no_label")
+
+
+def parse_score(text: str, low: float, high: float) -> Parsed[float]:
+    """The number of a scoring reply: alone, after a `score:` label, or out of the scale ("85/100") (CS1).
+
+    Out of range, nan and inf have a reason. In a longer reply only a labelled number or an "n/high" counts, the last one:
+    "Step 1 … Score: 8" is 8, and a sentence with a stray number has no score."""
+    flat = re.sub(r"[*_`\"'#]", "", text).strip()
+    if not flat:
+        return Parsed(reason="empty")
+    alone = re.fullmatch(rf"\{{?\s*(?:score|rating)?\s*[:=]?\s*\[?({NUMBER})\]?\s*(?:/|out of)?\s*({NUMBER})?\s*(?:points?|%)?\s*\.?\s*\}}?", flat, re.I)
+    if alone:
+        return scaled(alone[1], alone[2], low, high)
+    label = r"(?:score|rating|grade)\w*\s*(?:is|of|[:=])+\s*\[*\s*"
+    found = re.findall(rf"{label}({NUMBER})\]*\s*(?:(?:/|out of)\s*({NUMBER}))?", flat, re.I)
+    found = found or re.findall(rf"(?<![\w.])({NUMBER})\s*(?:/|out of)\s*({re.escape(f'{high:g}')})(?![\w])", flat, re.I)
+    if not found:
+        return Parsed(reason="no_score")
+    if len({first for first, _ in found}) > 1 and not re.search(rf"{label}{NUMBER}[^\n]*$", flat, re.I):
+        return Parsed(reason="several_scores")
+    return scaled(found[-1][0], found[-1][1], low, high)
+
+
+def scaled(number: str, scale: str | None, low: float, high: float) -> Parsed[float]:
+    """The number, if it lies on the scale that was asked for."""
+    value = float(number.replace(",", "."))
+    if scale and float(scale.replace(",", ".")) != high:
+        return Parsed(reason="other_scale")
+    if not low <= value <= high:
+        return Parsed(reason="out_of_range")
+    return Parsed(value)
+
+
+def parse_tag(text: str, tag: str) -> Parsed[str]:
+    """What stands in the last complete `<tag>…</tag>`, stripped."""
+    found = re.findall(rf"<{re.escape(tag)}>(.*?)</{re.escape(tag)}>", text, re.S | re.I)
+    if not found:
+        return Parsed(reason="no_tag" if f"<{tag}" not in text.lower() else "tag_not_closed")
+    value = found[-1].strip()
+    return Parsed(value) if value else Parsed(reason="empty")
+
+
+def plain(text: str) -> str:
+    """Lower case, no markup, single spaces, no punctuation at the ends."""
+    return " ".join(MARKUP.sub(" ", text).split()).strip(" .,:;!?-").lower()

@@ -1,0 +1,99 @@
+"""A model from the Hugging Face hub or its cache on this machine: safetensors, tokenizer and config files, never pickles or code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from pathlib import Path
+
+from evodistill import RunError
+
+log = logging.getLogger(__name__)
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+# the same weights once more, in other formats
+UNWANTED = ["original/*", "consolidated*", "onnx/*", "openvino/*", "coreml/*", "gguf/*"]
+
+
+class Unreachable(Exception):
+    """The hub did not answer, or not with this model, and the model is not in the local cache either."""
+
+
+def fetch(name: str, path: str, seconds: float) -> Path:
+    """The snapshot folder of `path` (owner/name, or owner/name@revision), downloaded where needed; its name is the commit.
+
+    The hub has `seconds` to answer. Raises Unreachable before a download has begun, RunError once it has."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
+
+    repo, _, revision = path.partition("@")
+    patterns = {"allow_patterns": WANTED, "ignore_patterns": UNWANTED}
+    try:
+        commit = ask(repo, revision or None, seconds)
+    except Unreachable as reason:
+        try:
+            folder = Path(snapshot_download(repo, revision=revision or None, local_files_only=True, **patterns))
+        except LocalEntryNotFoundError:
+            raise reason from None
+        if lack := missing(folder):
+            raise Unreachable(f"{reason}; its copy in the local hub cache lacks {lack}") from None
+        return folder
+    log.info("model %s: downloading %s@%s", name, repo, commit)
+    try:
+        folder = Path(snapshot_download(repo, revision=commit, **patterns))
+    except (HTTPError, OSError) as error:
+        raise RunError(
+            f"model {name}: download of {repo} broke off ({first_line(error)}); run again to go on with it"
+        ) from None
+    if lack := missing(folder):
+        raise RunError(f"model {name}: {repo} on the hub has no {lack}; choose a repository with safetensors weights")
+    return folder
+
+
+def ask(repo: str, revision: str | None, seconds: float) -> str:
+    """The commit that `revision` (default: main) stands for."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        HTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    answer: list[str | Exception] = []
+
+    def call() -> None:
+        try:
+            answer.append(HfApi().model_info(repo, revision=revision, timeout=seconds).sha)
+        except GatedRepoError:
+            answer.append(Unreachable("access to it is restricted; ask for access on its page and set HF_TOKEN"))
+        except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
+            answer.append(Unreachable("no such model or revision; mend path, or set HF_TOKEN for a private one"))
+        except (HTTPError, OSError) as error:
+            answer.append(Unreachable(first_line(error)))
+
+    # a thread, for the time-out of the connection does not cover looking up its name
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    reply = answer[0] if answer else Unreachable(f"no answer within {seconds} s")
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def missing(folder: Path) -> str:
+    """What a snapshot lacks to be a model; empty when it is whole."""
+    for needed in ("config.json", "tokenizer_config.json"):
+        if not (folder / needed).exists():
+            return needed
+    index = folder / "model.safetensors.index.json"
+    names = (
+        sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    )
+    return next((name for name in names if not (folder / name).exists()), "")
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

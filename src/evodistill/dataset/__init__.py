@@ -1,0 +1,170 @@
+"""Where seeds come from. A dataset is the first step: it is given no records and gives back one per row of its source.
+
+Every row comes back, or is counted: a usable row as a seed, a malformed or repeated one with its fault, a row outside
+`limit`, `shard` or a filter as a number in the log. Row numbers (`Origin.index`) count every row of the source, the
+malformed too, so that mending a line moves no other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from evodistill import RunError
+from evodistill.record import Record, digest
+
+if TYPE_CHECKING:
+    from evodistill.backend import Backend
+
+log = logging.getLogger(__name__)
+SHOWN = 10  # malformed lines named in the log; all of them are among the rejects
+
+
+class Row(NamedTuple):
+    """One row of a source; `place` is FILE:LINE, `fault` why it could not be read, `raw` its text where it has one."""
+
+    place: str
+    value: object = None
+    fault: str = ""
+    raw: str = ""
+
+
+class Seed(NamedTuple):
+    """The texts of a usable row."""
+
+    instruction: str
+    input: str = ""
+    output: str = ""
+    extra: Mapping[str, object] = {}
+
+
+class Malformed(Exception):
+    """A row that was read but holds no usable seed; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """What every dataset shares: subsampling, sharding, duplicates, malformed rows.
+
+    `limit` keeps the usable rows whose hash of (seed, id) is smallest: the order of the file does not matter, and a
+    larger limit adds rows without taking any away. `shard` i/n then keeps the rows whose id, read as a number, leaves
+    the remainder i when divided by n: the n shards are disjoint, together they are the sample, their sizes differ by
+    chance. Rejects are not subject to `limit` and belong to one shard each by the same rule."""
+
+    limit: int | None = None
+    shard: str | None = None
+    seed: int = 0
+
+    roles: ClassVar[tuple[str, ...]] = ()
+    prompts: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be ≥ 1, or null for all rows, got {self.limit}")
+        if self.shard is not None:
+            i, n = parse_shard(self.shard)
+            if i >= n:
+                raise ValueError(f"shard i/n counts from 0: i must be below n, got {self.shard}")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What is read, by content: `sha256:HASH` per file, or `hub:ID@REVISION`."""
+        raise NotImplementedError
+
+    def rows(self) -> Iterator[Row]:
+        """Every row of the source, in order."""
+        raise NotImplementedError
+
+    def parse(self, value: object) -> Seed | None:
+        """The seed of a row that could be read; None where a filter leaves it out. Raises Malformed with the reason."""
+        raise NotImplementedError
+
+    def __call__(self, records: Sequence[Record], models: Mapping[str, Backend]) -> list[Record]:
+        if records:
+            raise RunError(f"steps: a dataset must come first, but it was given {len(records)} records")
+        made, n_filtered, first_fault = [], 0, ""
+        places: dict[str, str] = {}
+        for index, row in enumerate(self.rows()):
+            record = self.record(index, row, places)
+            if record is None:
+                n_filtered += 1
+                continue
+            made.append(record)
+            if record.fault and not first_fault:
+                first_fault = record.fault.detail
+        usable = [record for record in made if not record.fault]
+        if not usable:
+            cause = f"; the first malformed one is {first_fault}" if first_fault else ""
+            n = len(made) + n_filtered
+            raise RunError(f"{self.place}: no usable row among {n} ({n_filtered} left out by filters){cause}")
+        taken = self.take(made, usable)
+        self.report(taken, n_filtered, len(usable))
+        return taken
+
+    @property
+    def place(self) -> str:
+        """How messages call the source."""
+        return type(self).__name__.lower()
+
+    def record(self, index: int, row: Row, places: dict[str, str]) -> Record | None:
+        """The record of one row; `places` tells where the rows so far stand, by id."""
+        try:
+            if row.fault:
+                raise Malformed(row.fault)
+            seed = self.parse(row.value)
+        except Malformed as error:
+            raw = row.raw.rstrip("\r\n") or json.dumps(row.value, ensure_ascii=False, default=str)
+            blank = Record.seed("", index=index)
+            id = digest(["malformed", index, raw])  # two broken lines may hold the same text
+            blank = replace(blank, id=id, origin=replace(blank.origin, seed=id))
+            return blank.reject("malformed", f"{row.place}: {error}", raw)
+        if seed is None:
+            return None
+        record = Record.seed(seed.instruction, seed.input, seed.output, index=index)
+        if seed.extra:  # not through **extra: a foreign column may be called "index" or "input"
+            record = replace(record, extra=seed.extra)
+        if record.id in places:
+            # ids stay unique; the origin still names the first of the two as its seed
+            twin = replace(record, id=digest(["duplicate", index, record.id]))
+            return twin.reject("duplicate", f"{row.place}: the same row as {places[record.id]}")
+        places[record.id] = row.place
+        return record
+
+    def take(self, made: list[Record], usable: list[Record]) -> list[Record]:
+        """The records inside `limit` and `shard`, in the order of the source."""
+        if self.limit is not None and self.limit < len(usable):
+            drawn = sorted(usable, key=lambda record: digest([self.seed, record.id]))
+            kept = {record.id for record in drawn[: self.limit]}
+            made = [record for record in made if record.fault or record.id in kept]
+        if self.shard is not None:
+            i, n = parse_shard(self.shard)
+            made = [record for record in made if int(record.id, 16) % n == i]
+        return made
+
+    def report(self, taken: list[Record], n_filtered: int, n_usable: int) -> None:
+        rejected = [record.fault for record in taken if record.fault]
+        malformed = [fault.detail for fault in rejected if fault.reason == "malformed"]
+        for detail in malformed[:SHOWN]:
+            log.warning("malformed row, rejected: %s", detail)
+        if len(malformed) > SHOWN:
+            log.warning("… and %d more malformed rows: see the rejects of this step", len(malformed) - SHOWN)
+        log.info(
+            "%s: %d rows taken, %d outside limit or shard, %d left out by filters, %d malformed, %d duplicate",
+            self.place,
+            len(taken) - len(rejected),
+            n_usable - (len(taken) - len(rejected)),
+            n_filtered,
+            len(malformed),
+            len(rejected) - len(malformed),
+        )
+
+
+def parse_shard(shard: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", str(shard))
+    if not found:
+        raise ValueError(f"shard must look like i/n, for example 0/4 for the first of four, got {shard}")
+    return int(found[1]), int(found[2])

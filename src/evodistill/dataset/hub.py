@@ -1,0 +1,59 @@
+"""A dataset of the Hugging Face hub, or a local copy of it: `dataset.path=FILE` takes the place of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from evodistill import RunError
+from evodistill.dataset import Row, rows
+from evodistill.dataset.jsonl import JSONL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub(JSONL):
+    """`id` is the dataset's name on the hub, `subset` its configuration, `file` one file of it (null: as its card
+    says), `split` the part to read, `revision` a branch, tag or commit."""
+
+    id: str | None
+    subset: str | None
+    file: str | None
+    split: str
+    revision: str
+
+    @property
+    def place(self) -> str:
+        return super().place or str(self.id)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return super().sources if self.path is not None else (f"hub:{self.named()}@{self.revision}",)
+
+    def source(self) -> Iterator[Row]:
+        if self.path is not None:
+            yield from super().source()
+            return
+        for number, row in enumerate(self.download(), 1):
+            yield Row(f"{self.id}/{self.split}:{number}", rows.plain(row))
+
+    def named(self) -> str:
+        if self.id is None:
+            raise RunError("dataset.id is not set: name a dataset of the hub, or a file of your own by dataset.path=FILE")
+        return self.id
+
+    def download(self) -> Iterator[dict[str, object]]:
+        import datasets
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            # never trust_remote_code: a dataset is data
+            found = datasets.load_dataset(
+                self.named(), self.subset, data_files=self.file, split=self.split, revision=self.revision
+            )
+        except (OSError, ValueError, HfHubHTTPError, datasets.exceptions.DatasetsError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise RunError(
+                f"cannot load {self.id} from the hub ({reason}); download it from "
+                f"https://huggingface.co/datasets/{self.id} and set dataset.path=FILE (JSON, JSONL, CSV or Parquet)"
+            ) from None
+        return iter(found)

@@ -93,6 +93,9 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    def plus(self, other: Usage) -> Usage:
+        return Usage(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
+
     def minus(self, before: Usage) -> Usage:
         return Usage(**{name: value - getattr(before, name) for name, value in asdict(self).items()})
 

@@ -29,13 +29,14 @@ class Fake(Backend):
     rules: Sequence[Mapping[str, Any]] = ()
     delay_s: float = 0.0  # before each group, to have something to interrupt
     group: int = GROUP
-    asked: list[Request] = field(default_factory=list, repr=False)  # what was asked, for tests of prompts
-    script: Iterator[str | Completion] | None = field(default=None, repr=False)
-    keep_asked: bool = False
+    script: Iterator[str | Completion] | None = field(default=None, init=False)
+    asked: list[Request] = field(default_factory=list, init=False)  # what a scripted model was asked, for tests of prompts
 
     @classmethod
     def scripted(cls, *replies: str | Completion) -> Fake:
-        return cls("fake", script=iter(replies), keep_asked=True)
+        fake = cls("fake")
+        fake.script = iter(replies)
+        return fake
 
     def __post_init__(self) -> None:
         self.compiled = [(re.compile(rule["match"], re.S), [as_mapping(reply) for reply in rule["replies"]]) for rule in self.rules]
@@ -45,7 +46,7 @@ class Fake(Backend):
         return "fake:" + digest([self.name, [dict(rule) for rule in self.rules]])
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
-        if self.keep_asked:
+        if self.script is not None:
             self.asked += requests
         for start in range(0, len(requests), self.group):
             if self.delay_s:

@@ -1,0 +1,47 @@
+"""The one entry point.
+
+    python run.py +experiment=quickstart                       one run
+    python run.py -m +experiment=quickstart +study=quickstart  a sweep, then its comparison and report
+    python run.py +experiment=quickstart dry_run=true          the plan: steps, counts, first prompts, tokens
+"""
+
+import logging
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from evodistill import RunError
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> dict[str, float]:
+    """Run one experiment; gives its means. In a sweep a job that fails leaves the others running."""
+    from evodistill import pipeline, plan
+
+    job = HydraConfig.get()
+    sweep = job.mode is RunMode.MULTIRUN
+    try:
+        if job.sweeper.params and not sweep:
+            raise RunError(f"study {cfg.study} is a sweep: add -m, as in  python run.py -m {' '.join(job.overrides.task)}")
+        if cfg.dry_run:
+            print(plan.describe(cfg))
+            return {}
+        return pipeline.run(cfg, Path(job.runtime.output_dir))
+    except RunError as error:  # a user's mistake: one line, no traceback
+        if not sweep:
+            raise SystemExit(f"error: {error}") from None
+        log.error("%s", error)
+    except Exception:
+        if not sweep:
+            raise
+        log.exception("job %s failed", job.job.num)
+    return {}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Strip what a model wraps around the instruction it was asked for: headings, preambles, quotes, fences, notes (EV2)."""
+
+from __future__ import annotations
+
+import re
+
+HEADING = re.compile(
+    r"(?im)^[ \t>*_#]*(?:the |your |my |a )?(?:final(?:ly)? |newly |new )?(?:rewritten|created|evolved|new|revised|improved|harder)"
+    r"(?: version of the)?(?: given)? (?:prompt|instruction|question|version)[ \t*_#]*(?:\([^)\n]*\))?[ \t*_#]*[:：][ \t*_#]*"
+)
+PREAMBLE = re.compile(
+    r"(?is)\A(?:(?:sure|certainly|of course|absolutely|okay|ok|great|got it)\b[^\n:]{0,40}[,.!:]\s*)?"
+    r"(?:here(?:'s| is| are)|below is|this is|i(?:'ve| have) (?:rewritten|created|made))\b[^\n:]{0,120}"
+    r"(?:prompt|instruction|version|question|rewrit|one)[^\n:]{0,80}:\s*"
+)
+OPENER = re.compile(r"(?i)\A(?:sure|certainly|of course|absolutely)(?: thing)?[,.!:]\s+(?=\S)")
+NOTES = re.compile(
+    r"(?ims)\n\s*[*_(\[#]*(?:note|notes|explanation|rationale|reasoning|changes(?: made)?|comment|why this)\b[^\n]{0,40}[:：].*\Z"
+    r"|\n\s*(?:i (?:have |'ve )?(?:added|rewritten|rewrote|changed|made|kept)|this (?:rewritten|new|created|revised) (?:prompt|version))\b.*\Z"
+)
+INPUT = re.compile(r"(?im)\n\s*[#*_ \t]*(?:the )?given (?:input|prompt)[#*_ \t]*[:：].*\Z", re.S)
+FENCE = re.compile(r"\A```[\w-]*[ \t]*\n(.*?)\n?```\Z", re.S)
+QUOTES = {'"': '"', "“": "”", "'": "'", "«": "»", "「": "」", "`": "`"}
+
+
+def clean(reply: str) -> str:
+    """The instruction inside a reply. Idempotent; text that carries no wrapping is only stripped."""
+    text = reply.strip()
+    while (shorter := once(text)) != text:
+        text = shorter
+    return text
+
+
+def once(text: str) -> str:
+    headings = list(HEADING.finditer(text))
+    if headings:  # an echoed prompt comes before the last heading
+        text = text[headings[-1].end() :].strip() or text[: headings[-1].start()].strip()
+    text = PREAMBLE.sub("", text, count=1).strip() or text
+    text = OPENER.sub("", text, count=1).strip()
+    text = INPUT.sub("", text).strip() or text
+    text = NOTES.sub("", text).strip() or text
+    if (fenced := FENCE.match(text)) and "```" not in fenced[1]:
+        text = fenced[1].strip()
+    for opening, closing in QUOTES.items():
+        inner = text[1:-1]
+        # only quotes around the whole: 'Define "x" and "y"' keeps its own
+        if len(text) > 1 and text[0] == opening and text[-1] == closing and opening not in inner and closing not in inner:
+            text = inner.strip()
+    return text

@@ -1,0 +1,180 @@
+"""Which evolved instructions have failed, and why (WizardLM, arXiv 2304.12244, "Elimination Evolving"; EV2).
+
+WizardLM's four rules (no information gain, refusal, nothing but punctuation and stop words, words of the evolution prompt
+copied), and those that small models made necessary: unchanged, near-duplicate, empty, answered, out of length, lost code or
+table, another language. Each has a reason code, so that what an evolver fails at can be counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from rapidfuzz.distance import Indel
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+    from rensa import RMinHash, RMinHashLSH
+
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")  # CJK scripts have no spaces: a character is a word
+LEAKED = re.compile(r"(?i)\b(?:given|rewritten|created) (?:prompt|input)\b|#\s*(?:the )?(?:rewritten|created|given)\b|\bprompt (?:rewriter|creator)\b")
+REFUSAL = re.compile(r"(?i)\b(?:sorry|as an ai\b|as a language model|i (?:can ?not|can't|am unable|am not able))")
+REFUSAL_WORDS = 80  # WizardLM's second rule: "sorry" in a reply of fewer words
+ANSWER = re.compile(
+    r"(?i)\A\W{0,3}(?:the )?(?:final )?(?:answer|solution|response|output|result)(?: to [^\n:]{0,60})?\s*(?:is\b|:)|^####\s*[-\d]|\\boxed\{", re.M
+)
+CODE = re.compile(r"```|^\s*(?:def|class|import|from|#include|public|function|SELECT|const|let|var)\b.*[({;:]|^\s*\w+\([^)\n]*\)\s*[;{]?\s*$", re.M)
+TABLE = re.compile(r"^\s*\|?.+\|.+\|?\s*\n\s*\|?[\s:|-]*-[\s:|-]*\|", re.M)
+DIRECTIVE = re.compile(
+    r"(?i)[?]|(?:^|[.!;:,\n(]\s*|\b(?:and|then|please|to|also|you|must|should|can|could)\s+|[-*\d][.)]?\s+)(?:"
+    "add|analy[sz]e|answer|apply|argue|arrange|assess|brainstorm|build|calculate|change|choose|classify|combine|come up|compare|complete|compose|"
+    "compute|conduct|consider|construct|contrast|convert|correct|count|create|critique|debug|decide|define|delete|demonstrate|derive|describe|design|"
+    "detect|determine|develop|devise|differentiate|discuss|distinguish|divide|draft|draw|edit|elaborate|enumerate|estimate|evaluate|examine|expand|"
+    "explain|explore|express|extend|extract|factor|figure|fill|find|fix|formulate|gather|generate|give|group|guess|help|highlight|identify|illustrate|"
+    "imagine|implement|improve|include|infer|insert|interpret|introduce|invent|investigate|join|justify|label|list|make|map|match|modify|multiply|name|"
+    "offer|optimi[sz]e|order|organi[sz]e|outline|output|paraphrase|parse|perform|pick|plan|play|predict|prepare|present|print|produce|propose|prove|"
+    "provide|put|quote|rank|rate|read|rearrange|recommend|reconstruct|reduce|refactor|rename|rephrase|replace|report|research|respond|restate|return|"
+    "reverse|review|revise|rewrite|round|say|search|select|sequence|share|show|simplify|simulate|solve|sort|specify|split|state|structure|study|"
+    "subtract|suggest|sum|summari[sz]e|supply|support|synthesi[sz]e|take|tell|think|train|transcribe|transform|translate|trace|turn|update|use|"
+    "using|validate|verify|visuali[sz]e|what|when|where|which|who|why|how|write|your task|given"
+    r")\b"
+)
+STOP_WORDS = frozenset(
+    "a an and are as at be but by can could did do does for from had has have he her his how i if in into is it its me my no not of on or our she so "
+    "some such than that the their them then there these they this to too up was we were what when where which who why will with would you your".split()
+)
+
+
+@dataclass(frozen=True)
+class Eliminator:
+    """The rules and their bounds. `reason` gives the code of the first rule that a child breaks, or an empty string."""
+
+    max_similarity: float = 0.95  # to the parent: 1 − normalised insert/delete distance of the words in lower case
+    pool_similarity: float | None = 0.9  # to any instruction of another line: Jaccard of word 3-grams; null = not checked
+    min_length_ratio: float = 0.5  # of the child's words to the parent's
+    max_length_ratio: float = 3.0
+    length_slack: int = 40  # words allowed beyond the ratio: a five-word parent may grow by twenty
+    language: bool = True  # refuse another language than the parent's
+    language_confidence: float = 0.5  # of both detections; short texts are uncertain and pass
+    equality: str | None = None  # role that is asked whether parent and child are equal (WizardLM's first rule); null = not asked
+
+    def __post_init__(self) -> None:
+        for name in ("max_similarity", "pool_similarity", "language_confidence"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {value}")
+        if not 0 <= self.min_length_ratio < self.max_length_ratio:
+            raise ValueError(f"length ratios must be 0 ≤ min < max, got {self.min_length_ratio} and {self.max_length_ratio}")
+
+    def reason(self, parent: str, child: str, *, answer: str = "", breadth: bool = False) -> tuple[str, str]:
+        """(reason code, detail) of the first broken rule. `answer` is the parent's known answer; a breadth child is a new
+        prompt: it need not keep the parent's code or table."""
+        words, parents = WORD.findall(child.lower()), WORD.findall(parent.lower())
+        if not child.strip():
+            return "empty", ""
+        if not any(word not in STOP_WORDS for word in words):
+            return "no_content", "only punctuation and stop words"
+        if match := LEAKED.search(child):
+            if not LEAKED.search(parent):  # a seed about prompts may speak of them
+                return "leaked", match[0]
+        if words == parents:
+            return "unchanged", ""
+        if len(words) < REFUSAL_WORDS and (match := REFUSAL.search(child)) and not REFUSAL.search(parent):
+            return "refusal", match[0]
+        if match := answered(parent, child, answer):
+            return "answer", match
+        similarity = Indel.normalized_similarity(parents, words)
+        if similarity > self.max_similarity:
+            return "near_duplicate_parent", f"similarity {similarity:.3f}"
+        low, high = self.min_length_ratio * len(parents), self.max_length_ratio * len(parents) + self.length_slack
+        if not low <= len(words) <= high:
+            return "length_ratio", f"{len(words)} words, the parent has {len(parents)}"
+        if not breadth:
+            if CODE.search(parent) and not CODE.search(child):
+                return "lost_code", ""
+            if TABLE.search(parent) and not TABLE.search(child):
+                return "lost_table", ""
+        if self.language:
+            (old, sure), (new, surer) = language(parent), language(child)
+            if old != new and min(sure, surer) >= self.language_confidence:
+                return "changed_language", f"{old} to {new}"
+        return "", ""
+
+
+def answered(parent: str, child: str, answer: str) -> str:
+    """How we know that the child answers the parent instead of asking something; empty if it does not."""
+    if match := ANSWER.search(child):
+        return match[0].strip()
+    if answer:
+        similarity = Indel.normalized_similarity(answer.lower()[:2000], child.lower()[:2000], score_cutoff=0.8)
+        if similarity:
+            return f"similarity {similarity:.3f} to the parent's answer"
+    if DIRECTIVE.search(parent) and not DIRECTIVE.search(child) and language(child)[0] == "en":
+        return "asks for nothing"
+    return ""
+
+
+@lru_cache(maxsize=4096)  # a parent is compared with each of its children
+def language(text: str) -> tuple[str, float]:
+    """(ISO 639-1 code, probability)."""
+    label, probability = identifier().classify(text)
+    return label, float(probability)
+
+
+@lru_cache(maxsize=1)
+def identifier() -> LanguageIdentifier:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+@dataclass
+class Pool:
+    """All instructions seen so far, to find near-duplicates of other lines. MinHash finds candidates, exact Jaccard decides."""
+
+    threshold: float
+    permutations: int = 128
+    bands: int = 16
+    texts: list[tuple[str, str]] = field(default_factory=list)  # (line, instruction)
+    exact: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from rensa import RMinHashLSH
+
+        self.index: RMinHashLSH = RMinHashLSH(self.threshold, self.permutations, self.bands)
+
+    def hashed(self, grams: Sequence[str]) -> RMinHash:
+        from rensa import RMinHash
+
+        hashed = RMinHash(self.permutations, 42)
+        hashed.update(grams)
+        return hashed
+
+    def find(self, line: str, text: str) -> str:
+        """The first near-duplicate of another line; empty if there is none. The own line is the parent rule's business."""
+        words = WORD.findall(text.lower())
+        key = " ".join(words)
+        if (number := self.exact.get(key)) is not None and self.texts[number][0] != line:
+            return self.texts[number][1]
+        grams = trigrams(words)
+        for number in sorted(self.index.query(self.hashed(grams))) if grams else ():
+            other, known = self.texts[number]
+            if other != line:
+                theirs, ours = set(trigrams(WORD.findall(known.lower()))), set(grams)
+                if len(theirs & ours) >= self.threshold * len(theirs | ours):
+                    return known
+        return ""
+
+    def add(self, line: str, text: str) -> None:
+        words = WORD.findall(text.lower())
+        self.exact.setdefault(" ".join(words), len(self.texts))
+        if grams := trigrams(words):
+            self.index.insert(len(self.texts), self.hashed(grams))
+        self.texts.append((line, text))
+
+
+def trigrams(words: Sequence[str]) -> list[str]:
+    return [" ".join(words[i : i + 3]) for i in range(len(words) - 2)]

@@ -1,0 +1,146 @@
+"""Evol-Instruct (WizardLM, arXiv 2304.12244) as run by arXiv 2412.11231 §3: each round rewrites the survivors of the last.
+
+    EvolInstruct(model="evolver", rounds=3, breadth=True)(seeds, {"evolver": backend})
+
+Operation of a record in round r: (r + index of its seed) mod number of operations. The index is that of the seed in its
+source, so that a record that drops out does not shift the operations of the others (EV6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from evodistill import prompt
+from evodistill.backend import Backend, Chat, Completion, Sampling, chat
+from evodistill.evolution.clean import clean
+from evodistill.evolution.eliminate import WORD, Eliminator, Pool
+from evodistill.parse import parse_label
+from evodistill.record import Record
+
+DEPTH = ("constraints", "deepening", "concretizing", "reasoning")
+BREADTH = "breadth"
+EQUALITY = "evol_instruct/equality"
+
+
+@dataclass(frozen=True)
+class EvolInstruct:
+    """Rewrite each instruction once per round, turning through the depth operations and, if wanted, breadth."""
+
+    model: str  # role that rewrites
+    rounds: int = 3
+    breadth: bool = True  # brand-new instructions beside deeper ones
+    operations: Sequence[str] = DEPTH  # prompts under evol_instruct/, in order; or your own .jinja files
+    on_failure: str = "keep_parent"  # the line goes on in its parent's form | drop: the line ends
+    eliminator: Eliminator = field(default_factory=Eliminator)
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, top_p=0.95, max_tokens=2048))
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be ≥ 1, got {self.rounds}")
+        if not self.operations:
+            raise ValueError(f"operations is empty; give at least one of {', '.join(DEPTH)}")
+        if self.on_failure not in ("keep_parent", "drop"):
+            raise ValueError(f"on_failure must be keep_parent or drop, got {self.on_failure!r}")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (self.model, self.eliminator.equality) if self.eliminator.equality else (self.model,)
+
+    @property
+    def prompts(self) -> dict[str, Sequence[str]]:
+        asked: dict[str, Sequence[str]] = {template(operation): ("instruction", "input") for operation in self.turn}
+        return asked | ({EQUALITY: ("parent", "child")} if self.eliminator.equality else {})
+
+    @property
+    def turn(self) -> tuple[str, ...]:
+        return (*self.operations, BREADTH) if self.breadth else tuple(self.operations)
+
+    def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
+        """Every round is kept, with its number in the origin; what failed is kept too, with its reason."""
+        made = list(records)
+        lines = [record for record in records if not record.fault]
+        pool = Pool(self.eliminator.pool_similarity) if self.eliminator.pool_similarity else None
+        for record in lines if pool else ():
+            pool.add(record.origin.seed, record.prompt)
+        for number in range(1, self.rounds + 1):
+            replies = models[self.model].generate([self.ask(record, number) for record in lines], self.sampling)
+            children = [self.accept(record, reply, number, models) for record, reply in zip(lines, replies, strict=True)]
+            children = self.unequal(lines, children, models)
+            children = unique(children, pool) if pool else children
+            made += children
+            lines = [line for parent, child in zip(lines, children, strict=True) if (line := self.survivor(parent, child))]
+        return made
+
+    def operation(self, record: Record, number: int) -> str:
+        return self.turn[(number + record.origin.index) % len(self.turn)]
+
+    def ask(self, record: Record, number: int) -> Chat:
+        # the input is shown: an instruction rewritten without it drifts away from it (EV1)
+        return chat(prompt.render(template(self.operation(record, number)), instruction=record.instruction, input=record.input))
+
+    def accept(self, parent: Record, reply: Completion, number: int, models: Mapping[str, Backend]) -> Record:
+        """The child that the reply makes, marked if it is none."""
+        operation = self.operation(parent, number)
+        text = clean(reply.text)
+        # a new topic has no use for the old input; neither has a rewrite that took the input in (EV1)
+        keeps = operation != BREADTH and not contains(text, parent.input)
+        child = parent.child(
+            text,
+            parent.input if keeps else "",
+            step="evol_instruct",
+            operation=operation,
+            round=number,
+            model=models[self.model].name,
+            finish_reason=reply.finish_reason,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+        )
+        if reply.error:
+            return child.reject("no_reply", reply.error)
+        if reply.finish_reason == "length":
+            return child.reject("truncated", f"cut at {reply.completion_tokens} tokens", reply.text)
+        old = parent.instruction if keeps else parent.prompt  # what the child's text stands for
+        code, detail = self.eliminator.reason(old, text, answer=parent.output, breadth=operation == BREADTH)
+        return child.reject(code, detail, reply.text) if code else child
+
+    def unequal(self, parents: list[Record], children: list[Record], models: Mapping[str, Backend]) -> list[Record]:
+        """WizardLM's first rule: reject children that add nothing, as the `equality` role sees it. A verdict that cannot be
+        parsed rejects nothing."""
+        if not self.eliminator.equality:
+            return children
+        asked = [i for i, child in enumerate(children) if not child.fault]
+        chats = [chat(prompt.render(EQUALITY, parent=parents[i].prompt, child=children[i].prompt)) for i in asked]
+        verdicts = models[self.eliminator.equality].generate(chats, Sampling(max_tokens=16))
+        out = list(children)
+        for i, verdict in zip(asked, verdicts, strict=True):
+            if parse_label(verdict.text, ("Equal", "Not Equal")).value == "Equal":
+                out[i] = children[i].reject("no_gain", verdict.text, children[i].instruction)
+        return out
+
+    def survivor(self, parent: Record, child: Record) -> Record | None:
+        if not child.fault:
+            return child
+        return parent if self.on_failure == "keep_parent" else None
+
+
+def template(operation: str) -> str:
+    return operation if operation.endswith(prompt.SUFFIX) else f"evol_instruct/{operation}"
+
+
+def contains(text: str, part: str) -> bool:
+    """Whether all words of the part stand in the text, in one piece."""
+    return bool(part.strip()) and f" {' '.join(WORD.findall(part.lower()))} " in f" {' '.join(WORD.findall(text.lower()))} "
+
+
+def unique(children: list[Record], pool: Pool) -> list[Record]:
+    """Reject near-duplicates of other lines, in order; what is accepted joins the pool."""
+    out = []
+    for child in children:
+        if not child.fault:
+            if known := pool.find(child.origin.seed, child.prompt):
+                child = child.reject("near_duplicate_pool", known[:500], child.instruction)
+            else:
+                pool.add(child.origin.seed, child.prompt)
+        out.append(child)
+    return out

@@ -1,0 +1,39 @@
+"""Metrics: records in, one score per record out; `results.summarize` makes the means with their error bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evodistill.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a metric says of one record. A value is None where there is none, and `reason` says why."""
+
+    id: str
+    seed: str  # root of the record's line: what results are paired by
+    round: int
+    operation: str
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    label: str | None = None
+    reason: str = ""
+    raw: str = ""  # the reply that could not be parsed
+
+    @classmethod
+    def of(cls, record: Record, values: Mapping[str, float | None], **more: Any) -> Score:
+        return cls(record.id, record.origin.seed, record.origin.round, record.origin.operation, values, **more)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "seed": self.seed,
+            "round": self.round,
+            "operation": self.operation,
+            "values": dict(self.values),
+            "label": self.label,
+            "reason": self.reason,
+            "raw": self.raw,
+        }

@@ -1,0 +1,40 @@
+"""Complexity score: a judge scores each instruction from 0 to 100 (arXiv 2412.11231 §4, table 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from evodistill.backend import Backend, Sampling
+from evodistill.metric import Score
+from evodistill.metric.judged import VARIABLES, judged
+from evodistill.parse import parse_score
+from evodistill.record import Record
+
+LOW, HIGH = 0, 100
+
+
+@dataclass(frozen=True)
+class ComplexityScore:
+    """Value `complexity_score`: 0 (trivial) to 100 (extremely difficult)."""
+
+    model: str  # role that judges
+    records: str | None = None  # step whose records are measured; null = the last
+    prompt: str = "complexity_score/intent"  # wording printed in the paper's figure 19; the public script's is complexity_score/short (CS3)
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=16))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (self.model,)
+
+    @property
+    def prompts(self) -> dict[str, tuple[str, ...]]:
+        return {self.prompt: VARIABLES}
+
+    def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Score]:
+        return judged(records, models[self.model], self.sampling, self.prompt, partial(parse_score, low=LOW, high=HIGH), score)
+
+
+def score(record: Record, value: float | None) -> Score:
+    return Score.of(record, {"complexity_score": value})

@@ -1,0 +1,82 @@
+"""IFD (Cherry LLM, arXiv 2308.12032) and IC-IFD (arXiv 2412.11231 §5).
+
+With L(·) the mean token cross-entropy in nats under a causal model, Q the instruction (and input) and A the answer:
+
+    IFD    = L(A|Q) / L(A)              how little the instruction helps to produce the answer
+    IC-IFD = L(A|Q) / (L(Q) · L(A))     … at equal complexity of the instruction itself
+
+Two forward passes a record: L(Q) comes with L(A|Q) for free (IFD9). Q, separator and A are tokenised one by one and joined as
+ids, so that A is scored on the same tokens in both passes and no token straddles a border (IFD1, IFD2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evodistill.backend import Backend, Logprobs
+from evodistill.metric import Score
+from evodistill.record import Record
+
+VALUES = ("ifd", "ic_ifd", "loss_instruction", "loss_answer", "loss_answer_given_instruction")
+SEPARATOR = "\n"
+
+
+@dataclass(frozen=True)
+class IFD:
+    """Values `ifd`, `ic_ifd` and the three losses they are made of. `variant` says what is divided: mean losses (the paper's
+    formula and code; default) or perplexities exp(L) (Superfiltering, arXiv 2402.00530; the paper's prose, IFD7)."""
+
+    model: str  # role that reads; the paper takes the student's base model
+    records: str | None = None  # step whose records are measured; null = the last
+    variant: str = "loss_ratio"  # loss_ratio | ppl_ratio
+    header: str = ""  # text before A in both passes, unscored; Cherry LLM puts a response header there
+    drop_ge_1: bool = False  # ratios ≥ 1 (the instruction misleads) become a reason, as Superfiltering does (IFD6)
+
+    def __post_init__(self) -> None:
+        if self.variant not in ("loss_ratio", "ppl_ratio"):
+            raise ValueError(f"variant must be loss_ratio or ppl_ratio, got {self.variant!r}")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (self.model,)
+
+    @property
+    def prompts(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Score]:
+        scored = [record for record in records if record.output.strip()]
+        given = [(record.prompt, SEPARATOR + self.header, record.output) for record in scored]
+        alone = [(self.header, record.output) for record in scored]
+        # one call for both kinds: the backend sorts one pool by length
+        found = models[self.model].logprobs([*given, *alone])
+        pairs = dict(zip((record.id for record in scored), zip(found[: len(given)], found[len(given) :], strict=True), strict=True))
+        return [self.score(record, pairs.get(record.id)) for record in records]
+
+    def score(self, record: Record, pair: tuple[Logprobs, Logprobs] | None) -> Score:
+        nothing = dict.fromkeys(VALUES)
+        if pair is None:
+            return Score.of(record, nothing, reason="no_answer")
+        given, alone = pair
+        if error := given.error or alone.error:
+            return Score.of(record, nothing, reason="not_scored", raw=error)
+        instruction, answer, conditioned = loss(given, 0), loss(alone, 1), loss(given, 2)
+        if min(instruction, answer) <= 0 or not math.isfinite(instruction + answer + conditioned):
+            return Score.of(record, nothing, reason="no_loss", raw=f"L(Q) {instruction}, L(A) {answer}, L(A|Q) {conditioned}")
+        # per record, never a mean over a batch (IFD3); a record without a ratio stays out of every mean (IFD5)
+        losses = {"loss_instruction": instruction, "loss_answer": answer, "loss_answer_given_instruction": conditioned}
+        if self.variant == "loss_ratio":
+            ifd, ic_ifd = conditioned / answer, conditioned / (instruction * answer)
+        else:
+            ifd, ic_ifd = math.exp(conditioned - answer), math.exp(conditioned - answer - instruction)
+        if self.drop_ge_1 and ifd >= 1:
+            return Score.of(record, {**nothing, **losses}, reason="ifd_ge_1", raw=f"{ifd:.4f}")
+        return Score.of(record, {"ifd": ifd, "ic_ifd": ic_ifd, **losses})
+
+
+def loss(text: Logprobs, part: int) -> float:
+    """Mean cross-entropy of a part's tokens in nats; nan for a part without tokens."""
+    values = text.parts[part]
+    return -float(values.mean(dtype="float64")) if len(values) else math.nan

@@ -1,0 +1,39 @@
+"""What the metrics that ask a judge share: render, ask, parse; a reply that cannot be parsed is a reason, not a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from evodistill import prompt
+from evodistill.backend import Backend, Sampling, chat
+from evodistill.metric import Score
+from evodistill.parse import Parsed
+from evodistill.record import Record
+
+T = TypeVar("T")
+
+VARIABLES = ("instruction", "input")  # the input is part of what is judged (CR3)
+
+
+def judged(
+    records: Sequence[Record],
+    judge: Backend,
+    sampling: Sampling,
+    template: str,
+    parse: Callable[[str], Parsed[T]],
+    score: Callable[[Record, T | None], Score],
+) -> list[Score]:
+    """One score per record, in order; the raw reply is kept where there is no value."""
+    chats = [chat(prompt.render(template, instruction=record.instruction, input=record.input)) for record in records]
+    out = []
+    for record, reply in zip(records, judge.generate(chats, sampling), strict=True):
+        parsed: Parsed[T] = Parsed(reason="no_reply") if reply.error else parse(reply.text)
+        made = score(record, parsed.value)
+        if parsed.reason:
+            raw = reply.error or reply.text
+            made = Score(made.id, made.seed, made.round, made.operation, made.values, None, parsed.reason, raw)
+        out.append(made)
+    return out
+
+

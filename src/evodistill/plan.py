@@ -1,0 +1,101 @@
+"""The dry run: what an experiment would do, without asking any model.
+
+The steps run on a stand-in that gives each request an acceptable reply of the largest length, so that counts and tokens are
+those of a run in which everything goes well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from omegaconf import DictConfig
+
+from evodistill import config
+from evodistill.backend import Backend, Completion, Logprobs, Request
+from evodistill.record import Record, split
+
+CHARACTERS_PER_TOKEN = 4.0  # English text under the usual tokenizers; an estimate, and called one
+SHOWN = 2000  # characters of a prompt
+
+
+@dataclass(eq=False)
+class Planner(Backend):
+    """Counts what is asked of a model, and keeps the first prompt of each step."""
+
+    requests_asked: int = 0
+    prompt_tokens: float = 0.0
+    completion_tokens: int = 0  # the most that may come
+    first: str = ""
+
+    @property
+    def identity(self) -> str:
+        return f"plan:{self.name}"
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
+        for position, request in enumerate(requests):
+            text = "\n".join(message["content"] for message in request.chat)
+            self.count(text, request.sampling.max_tokens)
+            words = f"Describe, step by step and in your own words, what case {request.key} asks for and how you would check it."
+            yield [(position, Completion(words, "stop"))]
+
+    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+        for position, parts in enumerate(texts):
+            self.count("".join(parts), 0)
+            yield [(position, Logprobs((), "not asked: this is a dry run"))]
+
+    def count(self, text: str, most: int) -> None:
+        self.requests_asked += 1
+        self.first = self.first or text
+        self.prompt_tokens += len(text) / CHARACTERS_PER_TOKEN
+        self.completion_tokens += most
+
+
+def describe(cfg: DictConfig) -> str:
+    """The plan as text: per step and metric the records, requests, tokens, cost and the first prompt."""
+    config.check(cfg)
+    lines = [f"plan of {cfg.name}: {' -> '.join(cfg.steps)}; metrics: {', '.join(name for name, _ in config.metrics(cfg)) or 'none'}", ""]
+    records: list[Record] = []
+    prompts: list[str] = []
+    cost = 0.0
+    for name in cfg.steps:
+        step = config.build(cfg[name])
+        models = stand_ins(cfg, step.roles)
+        given = len(records)
+        records, rejected = split(step(records, models))
+        lines.append(f"{name}: {given} records in, up to {len(records)} out" + (f", {len(rejected)} rejected" if not step.roles else ""))
+        cost += told(lines, prompts, name, models)
+        for other, node in config.metrics(cfg):
+            metric = config.build(node)
+            if (metric.records or cfg.steps[-1]) == name:
+                models = stand_ins(cfg, metric.roles)
+                metric([with_output(record) for record in records], models)
+                lines.append(f"metric {other}: {len(records)} records of {name}")
+                cost += told(lines, prompts, f"metric {other}", models)
+    lines += ["", f"at most {cost:.2f} USD by the prices of the models" if cost else "no model has a price: nothing to pay", ""]
+    return "\n".join(lines + prompts) + "\nNo model was asked. Token counts are estimates from text length; completions are the most that may come."
+
+
+def stand_ins(cfg: DictConfig, roles: Sequence[str]) -> dict[str, Planner]:
+    return {role: Planner(cfg[role].name, price=cfg[role].get("price")) for role in roles}
+
+
+def told(lines: list[str], prompts: list[str], name: str, models: dict[str, Planner]) -> float:
+    """Add what a step asks of its models; gives the cost in USD."""
+    cost = 0.0
+    for role, model in models.items():
+        price: Any = model.price or {}
+        paid = (model.prompt_tokens * price.get("prompt", 0.0) + model.completion_tokens * price.get("completion", 0.0)) / 1e6
+        cost += paid
+        lines.append(
+            f"  {role} = {model.name}: {model.requests_asked} requests, about {model.prompt_tokens:,.0f} prompt tokens, "
+            f"at most {model.completion_tokens:,} completion tokens" + (f", at most {paid:.2f} USD" if paid else "")
+        )
+        if model.first:
+            prompts += [f"--- first prompt of {name} ({role}) ---", model.first[:SHOWN], ""]
+    return cost
+
+
+def with_output(record: Record) -> Record:
+    return replace(record, output=record.output or "An answer. " * 20)

@@ -1,0 +1,93 @@
+"""What a run writes about itself: `status.json`, `metrics.json`, and the summaries with their error bars."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evodistill.record import Record
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+ROLES = ("evolver", "teacher", "student", "judge")
+
+
+def facts(cfg: DictConfig) -> dict[str, Any]:
+    """What names a run in every table: study, seed, data, method and models."""
+    named = {option: str(cfg[option]._target_).split(".")[-2] if cfg.get(option) else "" for option in ("dataset", "evolution")}
+    models = {role: str(cfg[role].name) if cfg.get(role) else "" for role in ROLES}
+    return {"study": cfg.study, "seed": cfg.seed, **named, **models}
+
+
+def summarize(rows: Iterable[Mapping[str, Any]], seed: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """{value: {round: {mean, ci95, n, unparsed, counts}}} of score rows. A record without a value is counted in `unparsed`;
+    it never enters a mean (CR1, CS2)."""
+    values: dict[str, dict[int, list[float | None]]] = {}
+    labels: dict[str, dict[int, Counter[str]]] = {}
+    for row in rows:
+        for name, value in row["values"].items():
+            values.setdefault(name, {}).setdefault(row["round"], []).append(value)
+            if row["label"] is not None:
+                labels.setdefault(name, {}).setdefault(row["round"], Counter())[row["label"]] += 1
+    return {
+        name: {
+            str(number): summary(given, f"{seed}:{name}:{number}") | ({"counts": dict(labels[name].get(number, {}))} if name in labels else {})
+            for number, given in sorted(rounds.items())
+        }
+        for name, rounds in values.items()
+    }
+
+
+def summary(values: Sequence[float | None], seed: str) -> dict[str, Any]:
+    """Mean and 95 % bootstrap interval (BCa, Efron 1987) of the values that are there; n; how many are missing."""
+    import numpy as np
+
+    there = np.array([value for value in values if value is not None], float)
+    out: dict[str, Any] = {"mean": None, "ci95": None, "n": len(there), "unparsed": len(values) - len(there)}
+    if len(there):
+        out["mean"] = float(there.mean())
+        out["ci95"] = interval(there, seed)
+    return out
+
+
+def interval(values: Any, seed: str) -> list[float] | None:
+    """BCa interval of the mean; None below two values, a point where all are equal."""
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    if len(values) < 2:
+        return None
+    if np.ptp(values) == 0:
+        return [float(values[0])] * 2
+    rng = np.random.default_rng(random.Random(seed).getrandbits(64))
+    batch = max(1, 4_000_000 // len(values))  # 32 MB of resamples at a time
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an acceleration that cannot be computed gives nan, handled below
+        found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", batch=batch, rng=rng)
+    low, high = found.confidence_interval
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return None
+    return [float(low), float(high)]
+
+
+def by_round(records: Iterable[Record], rejects: Iterable[Record]) -> dict[str, dict[str, Any]]:
+    """{round: {made, kept, rejected, reasons}} over the records and rejects of all steps; each record counts once."""
+    kept: dict[int, set[str]] = {}
+    lost: dict[int, dict[str, str]] = {}
+    for record in records:
+        kept.setdefault(record.origin.round, set()).add(record.id)
+    for record in rejects:
+        lost.setdefault(record.origin.round, {})[record.id] = record.fault.reason if record.fault else ""
+    out = {}
+    for number in sorted(kept.keys() | lost.keys()):
+        gone = lost.get(number, {})
+        there = kept.get(number, set()) - gone.keys()
+        reasons = dict(Counter(gone.values()).most_common())
+        out[str(number)] = {"made": len(there) + len(gone), "kept": len(there), "rejected": len(gone), "reasons": reasons}
+    return out

@@ -38,7 +38,9 @@ class Hub(JSONL):
 
     def named(self) -> str:
         if self.id is None:
-            raise RunError("dataset.id is not set: name a dataset of the hub, or a file of your own by dataset.path=FILE")
+            raise RunError(
+                "dataset.id is not set: name a dataset of the hub, or a file of your own by dataset.path=FILE"
+            )
         return self.id
 
     def download(self) -> Iterator[dict[str, object]]:

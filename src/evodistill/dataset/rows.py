@@ -96,7 +96,7 @@ def jsonl(path: Path) -> Iterator[Row]:
             if line.isspace():
                 continue
             try:
-                yield Row(f"{path}:{number}", DECODER.decode(line), raw=line)
+                yield Row(f"{path}:{number}", DECODER.decode(line.rstrip("\r\n")), raw=line)
             except BROKEN as error:
                 yield Row(f"{path}:{number}", fault=f"broken JSON, {explain(error)}", raw=line)
 

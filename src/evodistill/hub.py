@@ -1,4 +1,4 @@
-"""A model from the Hugging Face hub or its cache on this machine: safetensors, tokenizer and config files, never pickles or code."""
+"""A model from the Hugging Face hub or its cache on this machine: safetensors and settings, never pickles or code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Unreachable(Exception):
 
 
 def fetch(name: str, path: str, seconds: float) -> Path:
-    """The snapshot folder of `path` (owner/name, or owner/name@revision), downloaded where needed; its name is the commit.
+    """The snapshot folder of `path` (owner/name or owner/name@revision), downloaded where needed and named by commit.
 
     The hub has `seconds` to answer. Raises Unreachable before a download has begun, RunError once it has."""
     from huggingface_hub import snapshot_download

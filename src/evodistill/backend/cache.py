@@ -12,7 +12,7 @@ import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 LOOKUP = 500  # keys per SELECT; SQLite allows 32,766 variables, more gains nothing
+
+COMPLETION = tuple(field.name for field in fields(Completion))
 
 T = TypeVar("T", Completion, Logprobs, "np.ndarray")
 
@@ -101,11 +103,13 @@ class Cached(Backend):
         return self.through(keys, lambda todo: self.inner.complete([requests[i] for i in todo]), pack_completion, unpack_completion)
 
     def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
-        keys = [digest([self.identity, "logprobs", list(text)], 16) for text in texts]
+        identity = self.identity
+        keys = [digest([identity, "logprobs", list(text)], 16) for text in texts]
         return self.through(keys, lambda todo: self.inner.score([texts[i] for i in todo]), pack_logprobs, unpack_logprobs)
 
     def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
-        keys = [digest([self.identity, "vector", text], 16) for text in texts]
+        identity = self.identity
+        keys = [digest([identity, "vector", text], 16) for text in texts]
         return self.through(keys, lambda todo: self.inner.vectors([texts[i] for i in todo]), pack_vector, unpack_vector)
 
     def through(
@@ -149,7 +153,7 @@ class Cached(Backend):
 
 
 def pack_completion(value: Completion) -> bytes:
-    return json.dumps({name: field for name, field in asdict(value).items() if field}).encode()
+    return json.dumps({name: field for name in COMPLETION if (field := getattr(value, name))}).encode()
 
 
 def unpack_completion(data: bytes) -> Completion:

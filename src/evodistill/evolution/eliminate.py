@@ -42,6 +42,7 @@ DIRECTIVE = re.compile(
     "using|validate|verify|visuali[sz]e|what|when|where|which|who|why|how|write|your task|given"
     r")\b"
 )
+KEPT = 0.5  # a child this similar to its parent is in its language: detection, the dearest rule, is for the others
 STOP_WORDS = frozenset(
     "a an and are as at be but by can could did do does for from had has have he her his how i if in into is it its me my no not of on or our she so "
     "some such than that the their them then there these they this to too up was we were what when where which who why will with would you your".split()
@@ -97,7 +98,7 @@ class Eliminator:
                 return "lost_code", ""
             if TABLE.search(parent) and not TABLE.search(child):
                 return "lost_table", ""
-        if self.language:
+        if self.language and similarity < KEPT:
             (old, sure), (new, surer) = language(parent), language(child)
             if old != new and min(sure, surer) >= self.language_confidence:
                 return "changed_language", f"{old} to {new}"
@@ -128,7 +129,9 @@ def language(text: str) -> tuple[str, float]:
 def identifier() -> LanguageIdentifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    found.set_languages([label for label in found.labels if len(label) == 2])  # ISO 639-1: Egyptian Arabic is no other language
+    return found
 
 
 @dataclass

@@ -100,8 +100,9 @@ class EvolInstruct:
             return child.reject("no_reply", reply.error)
         if reply.finish_reason == "length":
             return child.reject("truncated", f"cut at {reply.completion_tokens} tokens", reply.text)
-        old = parent.instruction if keeps else parent.prompt  # what the child's text stands for
-        code, detail = self.eliminator.reason(old, text, answer=parent.output, breadth=operation == BREADTH)
+        breadth = operation == BREADTH
+        old = parent.instruction if keeps or breadth else parent.prompt  # what the child's text stands in for
+        code, detail = self.eliminator.reason(old, text, answer=parent.output, breadth=breadth)
         return child.reject(code, detail, reply.text) if code else child
 
     def unequal(self, parents: list[Record], children: list[Record], models: Mapping[str, Backend]) -> list[Record]:

@@ -1,0 +1,45 @@
+# quickstart · test · test-all · figures · lint · bench; every target makes what it needs and takes seconds the second time
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: quickstart test test-all figures lint bench vllm clean
+
+quickstart: .venv/installed
+	$(BIN)/python run.py -m +experiment=quickstart +study=quickstart
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+test-all: .venv/dev .venv/vllm
+	$(BIN)/python -m pytest -m "slow or vllm or browser"
+
+figures: .venv/installed
+	$(BIN)/python -m plots
+
+lint: .venv/dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+bench: .venv/dev
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/cache.py
+	$(BIN)/python benchmarks/ifd.py
+
+vllm: .venv/vllm
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evodistill needs Python 3.11 or newer; choose one with PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: .venv/python pyproject.toml constraints.txt
+	$(PIP) --constraint constraints.txt --editable .
+	touch $@
+
+.venv/dev: .venv/installed
+	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,38 @@
+"""What Hydra calls when a run or a sweep has ended: tables, comparison, figures and report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+
+class Finish(Callback):
+    """Works from the folders alone, so that `python -m analysis.study FOLDER` gives the same later."""
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        finish(Path(config.hydra.run.dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        finish(folder)
+        failed = failures(folder)
+        if failed:  # a sweep goes on past a job that fails, and says so with its exit code
+            raise SystemExit(f"error: {len(failed)} of the jobs failed: " + "; ".join(f"{run}: {why}" for run, why in failed.items()))
+
+
+def finish(folder: Path) -> None:
+    if not any(folder.glob("**/status.json")):
+        return  # a dry run, or a config that was refused
+    from analysis.study import finish as written
+
+    print(written(folder))
+
+
+def failures(folder: Path) -> dict[str, str]:
+    """job → error of the jobs that failed."""
+    found = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/status.json")))
+    return {status["run"]: status["error"] for status in found if status["status"] == "failed"}

@@ -1,0 +1,187 @@
+"""Chat completions of any OpenAI-compatible server, `vllm serve` included.
+
+vllm serve Qwen/Qwen2.5-72B-Instruct --generation-config vllm
+python run.py +experiment=… backend@evolver=api evolver.base_url=http://localhost:8000/v1
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import os
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from evodistill import RunError
+from evodistill.backend import Backend, Completion, Request
+from evodistill.backend.session import Session
+from evodistill.backend.throttle import Bucket, Ledger, Limits
+from evodistill.record import digest
+
+log = logging.getLogger(__name__)
+
+SET_HERE = (
+    "model",
+    "messages",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "stop",
+    "logprobs",
+    "top_logprobs",
+    "n",
+    "stream",
+)
+
+
+@dataclass(eq=False, kw_only=True)
+class API(Backend):
+    """A model behind an OpenAI-compatible server.
+
+    The server's weights cannot be seen: `identity` trusts the model's name. Serve other weights under the same name and
+    the cache still gives the old answers.
+
+    The key is read from the environment variable `key_env` when requests are made, and is never part of the object.
+    Limits and budget hold for this object: two roles on one server have two of them."""
+
+    base_url: str
+    served_name: str | None = None
+    key_env: str | None = "OPENAI_API_KEY"
+    extra_body: Mapping[str, object] = field(default_factory=dict)
+    rename: Mapping[str, str | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.base_url)
+        if url.username or url.password or url.query:
+            raise ValueError(
+                "base_url must not hold a name, a password or a query: put the key into the variable that key_env names"
+            )
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError(f"base_url must look like https://host:port/v1, got {self.base_url!r}")
+        if not self.model:
+            raise ValueError(f"model {self.name} has no path: set served_name to the name the server knows it by")
+        if doubled := sorted(set(self.extra_body) & set(SET_HERE)):
+            raise ValueError(
+                f"extra_body.{doubled[0]} is set by the request itself: use the step's sampling, served_name or rename"
+            )
+        if unknown := sorted(set(self.rename) - set(SET_HERE)):
+            raise ValueError(
+                f"rename.{unknown[0]} is nothing that a request holds; it holds {', '.join(SET_HERE[:-2])}"
+            )
+        self.limits = Limits.from_engine(self.engine)
+        if self.limits.budget.get("max_usd") is not None and not {"prompt", "completion"} <= set(self.price or ()):
+            raise ValueError(
+                f"engine.budget.max_usd needs the price of model {self.name}: "
+                "set price.prompt and price.completion (USD per million tokens)"
+            )
+        self.ledger = Ledger()
+        self.reached = False  # has the server ever answered?
+        self.requests_bucket = Bucket(self.limits.requests_per_minute)
+        self.tokens_bucket = Bucket(self.limits.tokens_per_minute)
+
+    @property
+    def model(self) -> str | None:
+        """The name that the server knows the model by."""
+        return self.served_name or self.path
+
+    @property
+    def local(self) -> bool:
+        """Does the address mean this machine?"""
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    @property
+    def identity(self) -> str:
+        body = {"extra_body": dict(self.extra_body)} if self.extra_body else {}
+        body |= {"rename": dict(self.rename)} if self.rename else {}
+        return f"api:{self.model}" + (f":{digest(body)}" if body else "")
+
+    @property
+    def key(self) -> str:
+        """The key, "" for none. Only a server on this machine may go without the variable that `key_env` names."""
+        key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
+        if self.key_env and not key and not self.local:
+            raise RunError(
+                f"model {self.name}: set the environment variable {self.key_env} to the key of {self.base_url}, "
+                "or key_env=null where it wants none"
+            )
+        if not (key.isascii() and key.isprintable()):  # an HTTP library would quote it in its error
+            raise RunError(
+                f"model {self.name}: the key in {self.key_env} holds characters that no header may hold: set it anew"
+            )
+        return key
+
+    def body(self, request: Request) -> bytes:
+        """The JSON of a request, in ASCII: text with a lone surrogate can be sent too."""
+        sampling = request.sampling
+        fields: dict[str, object] = {
+            "model": self.model,
+            "messages": [dict(message) for message in request.chat],
+            # all of them, always: vLLM fills what is missing from the model's generation_config.json
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "seed": request.seed % 2**31,  # llama.cpp takes no more, OpenAI and vLLM do
+        }
+        if sampling.stop:
+            fields["stop"] = list(sampling.stop)
+        if sampling.logprobs:
+            fields |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+        named = {self.rename.get(name, name): value for name, value in fields.items()}
+        return json.dumps({name: value for name, value in named.items() if name} | dict(self.extra_body)).encode()
+
+    def complete(self, requests: Sequence[Request]) -> Generator[list[tuple[int, Completion]], None, None]:
+        """Groups of what has finished since the last one. An event loop in a thread of its own does the asking; closing
+        the generator cancels what is under way."""
+        if not requests:
+            return
+        session = Session(self, requests)
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(session.run())
+        task.add_done_callback(lambda task: session.done.put(None if task.cancelled() else task.exception()))
+        thread = threading.Thread(
+            target=loop.run_until_complete, args=(asyncio.wait([task]),), name=f"api {self.name}", daemon=True
+        )
+        thread.start()
+        try:
+            while True:
+                items = [session.done.get()]
+                while not session.done.empty():
+                    items.append(session.done.get())
+                if group := [item for item in items if isinstance(item, tuple)]:
+                    yield group
+                if isinstance(items[-1], BaseException):
+                    raise items[-1]
+                if items[-1] is None:
+                    return
+        finally:
+            if thread.is_alive():  # else Python, collecting a forgotten generator, may have closed the loop before
+                loop.call_soon_threadsafe(task.cancel)
+            thread.join()
+            loop.close()
+            spent = self.ledger
+            log.info(
+                "%s: %d attempts, %d + %d tokens billed, %d attempts told no tokens",
+                self.name,
+                spent.attempts,
+                spent.prompt_tokens,
+                spent.completion_tokens,
+                spent.unreported,
+            )
+
+    def over_budget(self) -> str:
+        """Which part of the budget is spent, "" for none."""
+        budget = self.limits.budget
+        if (most := budget.get("max_tokens")) and self.ledger.tokens >= most:
+            return f"max_tokens={most:.0f}"
+        if (most := budget.get("max_usd")) and self.price and self.ledger.usd(self.price) >= most:
+            return f"max_usd={most:g}"
+        return ""

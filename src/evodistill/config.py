@@ -36,12 +36,13 @@ def check(cfg: DictConfig) -> None:
 
     Hydra refuses an unknown key on the command line but silently adds one that stands in a yaml file; binding every node to
     the signature of what it names finds those too."""
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise RunError(f"set these keys: {', '.join(missing)} (KEY=VALUE on the command line, or in the experiment's yaml)")
     try:
         OmegaConf.to_container(cfg, resolve=True)
+        missing = sorted(OmegaConf.missing_keys(cfg))
     except OmegaConfBaseException as error:
         raise RunError(f"config: {str(error).splitlines()[0]}") from None
+    if missing:
+        raise RunError(f"set these keys: {', '.join(missing)} (KEY=VALUE on the command line, or in the experiment's yaml)")
     for key, node in cfg.items():
         if key not in SETTINGS and not (isinstance(node, DictConfig) and "_target_" in node):
             raise RunError(f"unknown key {key!r} at the top of the config; it is no setting ({', '.join(SETTINGS)}), step or role")

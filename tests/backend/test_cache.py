@@ -1,0 +1,131 @@
+import multiprocessing
+import sqlite3
+
+import numpy as np
+import pytest
+
+from evodistill import RunError
+from evodistill.backend import Completion, Logprobs, Sampling, chat
+from evodistill.backend.cache import Cache, Cached, pack_logprobs, unpack_logprobs
+from evodistill.backend.fake import Fake
+
+WARM = Sampling(temperature=0.7)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return Cache(tmp_path / "requests.sqlite")
+
+
+def test_what_was_answered_once_is_not_asked_again(cache):
+    chats = [chat("a"), chat("b")]
+    first = Cached(Fake.scripted("one", "two"), cache).generate(chats, WARM)
+    second = Cached(Fake.scripted(), cache)
+    assert second.generate(chats, WARM) == first
+    assert (second.usage.requests, second.usage.cached) == (0, 2)
+
+
+def test_equal_chats_are_successive_draws_and_greedy_ones_a_single_request(cache):
+    drawn = Cached(Fake.scripted("one", "two"), cache).generate([chat("a"), chat("a")], WARM)
+    assert [reply.text for reply in drawn] == ["one", "two"]
+    greedy = Cached(Fake.scripted("once"), cache)
+    assert [reply.text for reply in greedy.generate([chat("a")] * 3, Sampling())] == ["once"] * 3
+    assert (greedy.usage.requests, greedy.usage.cached) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "other", [Sampling(temperature=0.7, seed=1), Sampling(temperature=0.8), Sampling(temperature=0.7, max_tokens=9), Sampling()]
+)
+def test_another_sampling_is_another_request(cache, other):
+    Cached(Fake.scripted("one"), cache).generate([chat("a")], WARM)
+    assert Cached(Fake.scripted("two"), cache).generate([chat("a")], other)[0].text == "two"
+
+
+def test_another_model_is_another_request(cache):
+    Cached(Fake.scripted("one"), cache).generate([chat("a")], WARM)
+    other = Fake.scripted("two")
+    other.name = "other"
+    assert Cached(other, cache).generate([chat("a")], WARM)[0].text == "two"
+
+
+def test_a_request_keeps_its_seed_in_any_order_and_company():
+    fake = Fake("fake")
+    alone = fake.requests([chat("b")], WARM)[0].seed
+    among = fake.requests([chat("a"), chat("c"), chat("b")], WARM)[2].seed
+    assert alone == among
+    assert len({request.seed for request in fake.requests([chat("b")] * 5, WARM)}) == 5
+
+
+def test_errors_are_not_kept(cache):
+    failed = Completion("", "error", error="server said no")
+    assert Cached(Fake.scripted(failed), cache).generate([chat("a")], WARM)[0].error
+    assert Cached(Fake.scripted("now it works"), cache).generate([chat("a")], WARM)[0].text == "now it works"
+
+
+def test_a_finished_group_survives_what_comes_after_it(cache):
+    """A run that dies in its third group has the first two."""
+    dying = Fake.scripted("1", "2", "3", "4")
+    dying.group = 2
+    chats = [chat(str(number)) for number in range(6)]
+    with pytest.raises(RunError, match="script of model fake has ended"):
+        Cached(dying, cache).generate(chats, WARM)
+    again = Cached(Fake.scripted("5", "6"), cache)
+    assert [reply.text for reply in again.generate(chats, WARM)] == ["1", "2", "3", "4", "5", "6"]
+    assert (again.usage.requests, again.usage.cached) == (2, 4)
+
+
+def test_scores_and_vectors_are_kept_bit_for_bit(cache):
+    fake = Fake("fake")
+    texts = [("question words", "\n", "an answer"), ("", "another answer here")]
+    first, second = Cached(fake, cache), Cached(fake, cache)
+    for one, two in zip(first.logprobs(texts), second.logprobs(texts), strict=True):
+        assert [part.tolist() for part in one.parts] == [part.tolist() for part in two.parts]
+    assert np.array_equal(first.embed(["a", "b"]), second.embed(["a", "b"]))
+    assert second.usage.requests == 0
+
+
+def test_logprobs_pack_any_number_of_parts():
+    for parts in ((), ([],), ([], [-1.5], [-2.0, -0.25])):
+        value = Logprobs(tuple(np.array(part, np.float32) for part in parts))
+        assert [part.tolist() for part in unpack_logprobs(pack_logprobs(value)).parts] == [list(part) for part in parts]
+
+
+def test_a_cache_of_a_newer_version_is_refused(tmp_path):
+    path = tmp_path / "requests.sqlite"
+    Cache(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=99")
+    with pytest.raises(RunError, match="written by a newer evodistill"):
+        Cache(path)
+
+
+def test_a_damaged_cache_is_one_line_with_the_cure(tmp_path):
+    path = tmp_path / "requests.sqlite"
+    path.write_bytes(b"this is no database at all, whatever its name says" * 100)
+    with pytest.raises(RunError, match=r"requests.sqlite is damaged .* move it away"):
+        Cache(path)
+
+
+def test_a_read_only_folder_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="fix the folder's rights"):
+        Cache(tmp_path / "file" / "requests.sqlite")
+
+
+def put_many(path, start):
+    cache = Cache(path)
+    for number in range(start, start + 200):
+        cache.put([(f"{number:032x}", str(number).encode())])
+
+
+def test_two_processes_write_one_cache(tmp_path):
+    path = tmp_path / "requests.sqlite"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=put_many, args=(path, start)) for start in (0, 100)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    keys = [f"{number:032x}" for number in range(300)]
+    assert Cache(path).get(keys) == {key: str(number).encode() for number, key in enumerate(keys)}

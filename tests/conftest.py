@@ -1,0 +1,47 @@
+"""What all tests share: the composed config, seeds, and where the real inputs lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from evodistill.record import Record
+
+ROOT = Path(__file__).parents[1]
+FAKES = [f"model@{role}=fake" for role in ("evolver", "teacher", "student", "judge", "embedder")]
+
+
+@pytest.fixture
+def cfg() -> Iterator[Callable[..., DictConfig]]:
+    """Compose the real config with overrides; every test sees a fresh Hydra."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield lambda *overrides: compose("config", overrides=list(overrides))
+
+
+@pytest.fixture
+def seeds() -> list[Record]:
+    """Five seeds, two of them with an input."""
+    rows = [
+        ("Name three kinds of tea and describe their taste.", ""),
+        ("Summarise the text in one sentence.", "The old mill stood by the river for two hundred years before the flood took it."),
+        ("Explain why the sky looks blue at noon.", ""),
+        ("What is 17 times 23? Show your work.", ""),
+        ("Fix the bug in this function.", "```python\ndef add(a, b):\n    return a - b\n```"),
+    ]
+    return [Record.seed(instruction, input, index=index) for index, (instruction, input) in enumerate(rows)]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real inputs beside the repository; its absence is a failure where everything must run."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"{folder} is missing")
+        pytest.skip(f"{folder} is not here")
+    return folder

@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from conftest import FAKES, ROOT
+from evodistill import RunError
+from evodistill.config import build, check
+from evodistill.pipeline import run
+
+GROUPS = ("backend", "dataset", "distill", "evolution", "metric", "tracker")
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def options() -> list[Path]:
+    return [path for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+
+
+def test_every_group_has_options():
+    assert all(names(group) for group in (*GROUPS, "experiment", "model", "study"))
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+def test_every_experiment_fits_the_code(cfg, name):
+    check(cfg(f"+experiment={name}"))
+
+
+@pytest.mark.parametrize("name", names("model"))
+def test_every_model_can_take_a_role(cfg, name):
+    composed = cfg(f"model@teacher={name}")
+    check(composed)
+    assert build(composed.teacher).name == name
+
+
+@pytest.mark.parametrize("name", names("study"))
+def test_a_study_holds_axes_and_nothing_else(name):
+    assert set(OmegaConf.load(ROOT / "conf" / "study" / f"{name}.yaml")) == {"study", "hydra"}
+
+
+@pytest.mark.parametrize("file", options(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_an_option_names_its_module_and_class(file):
+    """One name from the command line to the class."""
+    node = OmegaConf.load(file)
+    target = node._target_ if "_target_" in node else node[file.stem]._target_  # a metric nests under its own name
+    package, module, name = target.rsplit(".", 2)
+    assert (package, module) == (f"evodistill.{file.parent.name}", file.stem)
+    assert name.replace("_", "").lower() == file.stem.replace("_", "")
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+def test_every_experiment_runs_on_the_fake_backend(cfg, name, tmp_path):
+    settings = ["dataset=tiny", "dataset.limit=5", "tracker=none", f"artifacts={tmp_path}/artifacts"]
+    means = run(cfg(f"+experiment={name}", *FAKES, *settings), tmp_path / "run")
+    assert means
+    assert (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_misspelt_key_in_a_yaml_file_is_found(cfg):
+    composed = cfg()
+    OmegaConf.set_struct(composed, False)
+    composed.evolution.roundz = 3
+    with pytest.raises(RunError, match=r"evolution.roundz: EvolInstruct has no such key; it has model, rounds"):
+        check(composed)
+
+
+def test_a_misspelt_key_at_the_top_is_found(cfg):
+    with pytest.raises(RunError, match="unknown key 'rounds'"):
+        check(cfg("+rounds=3"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evolution.rounds=two", r"evolution.rounds='two' has the wrong type: int is needed"),
+        ("evolution.rounds=0", r"evolution: .*rounds must be ≥ 1, got 0"),
+        ("evolution.sampling.top_p=0", r"top_p must be in \(0, 1\], got 0"),
+        ("evolution.on_failure=retry", "on_failure must be keep_parent or drop"),
+        ("evolution.model=writer", r"evolution asks the role 'writer', which has no model; choose one with model@writer=NAME"),
+        ("metric.ifd.model=dataset", r"metric.ifd asks the role 'dataset'"),
+        ("steps=[dataset,evolve]", r"steps names 'evolve', which the config does not hold"),
+        ("instructions=expand", r"records=expand is none of the steps"),
+        ("evolution.operations=[nothing]", "prompt evol_instruct/nothing: no such file"),
+        ("evolution._target_=os.system", r"evolution._target_=os.system is refused"),
+        ("evolution._target_=evodistill.nowhere.Thing", "cannot be imported"),
+        ("dataset.limit=???", r"set these keys: dataset.limit"),
+        ("name=${nothing}", "nothing"),
+    ],
+)
+def test_a_bad_value_is_one_line_with_the_cure(cfg, override, message):
+    with pytest.raises(RunError, match=message):
+        check(cfg(override))
+
+
+def test_a_prompt_with_an_undefined_variable_is_found_before_any_model_loads(cfg, tmp_path):
+    path = tmp_path / "mine.jinja"
+    path.write_text("{{ instruction }} in {{ colour }}")
+    with pytest.raises(RunError, match=r"respond: prompt .*mine.jinja uses 'colour', which is not defined; it may use instruction, input"):
+        check(cfg(f"respond.prompt={path}"))
+
+
+def test_breadth_follows_the_data_set(cfg):
+    """arXiv 2412.11231: Alpaca turns through five operations, GSM8K and Code Alpaca through four"""
+    assert cfg("dataset=alpaca").evolution.breadth is True
+    assert cfg("dataset=gsm8k").evolution.breadth is False
+    assert cfg("dataset=code_alpaca").evolution.breadth is False
+    assert cfg("dataset=gsm8k", "evolution.breadth=true").evolution.breadth is True
+
+
+def test_the_papers_sampling_is_the_default(cfg):
+    """EV4"""
+    sampling = build(cfg().evolution).sampling
+    assert (sampling.temperature, sampling.top_p, sampling.max_tokens, sampling.seed) == (0.7, 0.95, 2048, 0)

@@ -150,12 +150,17 @@ def test_any_text_can_be_sent_and_comes_back_as_it_was():
         "naïve 漢字 🜚 \u2028 end",
         'quote " and \\ and {{ braces }}',
         "nul \x00 tab \t",
-        "lone \ud83d surrogate",
         "x" * 200_000,
     ]
     with StubServer() as server:
         answers = client(server.url).generate([chat(text) for text in texts], Sampling(max_tokens=10**6))
     assert [answer.text for answer in answers] == [f"echo: {text}" for text in texts]
+
+
+def test_a_lone_surrogate_is_replaced_as_in_our_own_engines():
+    with StubServer() as server:
+        (answer,) = client(server.url).generate([chat("lone \ud83d end")], Sampling())
+    assert answer.text == "echo: lone \ufffd end"
 
 
 def test_no_requests_ask_nothing_not_even_for_a_key(monkeypatch):
@@ -199,7 +204,7 @@ def test_a_fault_that_stays_ends_in_an_error_completion(kind):
         ("all_reasoning", "raise sampling.max_tokens"),
     ],
 )
-def test_a_fault_of_one_request_is_its_error_at_once_and_no_other_ones(kind, said):
+def test_a_fault_of_one_request_is_its_error_at_once_and_no_other_ones(kind, said, caplog):
     def faults(n, body):
         return kind if body["messages"][0]["content"] == "question 1" else None
 
@@ -208,6 +213,7 @@ def test_a_fault_of_one_request_is_its_error_at_once_and_no_other_ones(kind, sai
         answers = api.generate(chats(3), Sampling())
         assert [answer.finish_reason for answer in answers] == ["stop", "error", "stop"]
         assert said in answers[1].error
+        assert caplog.text.count("a request is refused") == api.ledger.refused == 1
         assert len(server.asked) == 3
         assert_books_agree(api, server)
 
@@ -540,6 +546,7 @@ def test_identity_is_the_name_and_what_else_changes_the_output_and_nothing_else(
     [
         ({"base_url": ""}, "base_url must look like"),
         ({"base_url": "localhost:8000/v1"}, "base_url must look like"),
+        ({"base_url": "http://localhost:port/v1"}, "Port could not be cast"),
         ({"path": None}, "set served_name"),
         ({"extra_body": {"temperature": 1}}, "extra_body.temperature"),
         ({"extra_body": {"stream": True}}, "extra_body.stream"),

@@ -20,6 +20,7 @@ from evodistill import RunError
 from evodistill.backend import Backend, Completion, Request
 from evodistill.backend.session import Session
 from evodistill.backend.throttle import Bucket, Ledger, Limits
+from evodistill.backend.tokens import repaired
 from evodistill.record import digest
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class API(Backend):
             raise ValueError(
                 "base_url must not hold a name, a password or a query: put the key into the variable that key_env names"
             )
-        if url.scheme not in ("http", "https") or not url.hostname:
+        if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:  # .port refuses what is no number
             raise ValueError(f"base_url must look like https://host:port/v1, got {self.base_url!r}")
         if not self.model:
             raise ValueError(f"model {self.name} has no path: set served_name to the name the server knows it by")
@@ -120,11 +121,13 @@ class API(Backend):
         return key
 
     def body(self, request: Request) -> bytes:
-        """The JSON of a request, in ASCII: text with a lone surrogate can be sent too."""
+        """The JSON of a request; the chat as our own engines would read it."""
         sampling = request.sampling
         fields: dict[str, object] = {
             "model": self.model,
-            "messages": [dict(message) for message in request.chat],
+            "messages": [
+                {"role": message["role"], "content": repaired(message["content"])} for message in request.chat
+            ],
             # all of them, always: vLLM fills what is missing from the model's generation_config.json
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -169,9 +172,10 @@ class API(Backend):
             loop.close()
             spent = self.ledger
             log.info(
-                "%s: %d attempts, %d + %d tokens billed, %d attempts told no tokens",
+                "%s: %d attempts, %d refused, %d + %d tokens billed, %d attempts of unknown price",
                 self.name,
                 spent.attempts,
+                spent.refused,
                 spent.prompt_tokens,
                 spent.completion_tokens,
                 spent.unreported,

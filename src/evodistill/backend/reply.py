@@ -76,7 +76,7 @@ def completion(reply: Any, billed: tuple[int, int], top: int) -> Completion | Ag
         return Completion(text, reason, *billed)
     try:
         chosen = tuple(alternatives(position) for position in (choice.get("logprobs") or {})["content"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return failed(
             "the server gave no log-probabilities: set sampling.logprobs=0, or allow them in the server", billed
         )
@@ -85,8 +85,7 @@ def completion(reply: Any, billed: tuple[int, int], top: int) -> Completion | Ag
 
 def alternatives(position: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     """[(chosen token, log-probability), …]: servers list the chosen token among the alternatives as well, we don't."""
-    chosen = (position["token"], float(position["logprob"]))
-    others = [(other["token"], float(other["logprob"])) for other in position["top_logprobs"]]
+    chosen, *others = ((str(one["token"]), float(one["logprob"])) for one in (position, *position["top_logprobs"]))
     if chosen in others:
         others.remove(chosen)
     return (chosen, *sorted(others, key=lambda other: -other[1]))

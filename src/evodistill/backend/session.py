@@ -64,8 +64,8 @@ class Session:
             )
 
     async def work(self, certificates: SSLContext) -> None:
-        """Answer one request after the other, over a connection of its own: in a pool that all workers share each request
-        takes time in proportion to their number (httpx 0.28: eight times as long at 100 workers)."""
+        """Answer one request after the other, over a connection of its own: in a pool that all workers share,
+        each request takes time in proportion to their number (httpx 0.28: eight times as long at 100 workers)."""
         import httpx
 
         client = httpx.AsyncClient(
@@ -157,7 +157,12 @@ class Session:
         if isinstance(outcome, Again):
             return replace(outcome, reason=self.told(outcome.reason))
         if outcome.error:
-            return replace(outcome, error=self.told(outcome.error))
+            outcome = replace(outcome, error=self.told(outcome.error))
+            ledger.refused += 1
+            if ledger.refused == 1:  # it may be the first of all
+                log.warning(
+                    "%s: a request is refused, those after it are counted only: %s", self.api.name, outcome.error
+                )
         return outcome
 
     def wait_after(self, outcome: Again, failures: int) -> float:

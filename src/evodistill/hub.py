@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 
 from evodistill import RunError
@@ -24,15 +25,17 @@ def fetch(name: str, path: str, seconds: float) -> Path:
 
     The hub has `seconds` to answer. Raises Unreachable before a download has begun, RunError once it has."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
+
+    # HTTPError is that of the client it was built on (requests, httpx, httpx2), which changed over its versions
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError  # pyright: ignore[reportPrivateImportUsage]
 
     repo, _, revision = path.partition("@")
-    patterns = {"allow_patterns": WANTED, "ignore_patterns": UNWANTED}
+    snapshot = partial(snapshot_download, repo, allow_patterns=WANTED, ignore_patterns=UNWANTED)
     try:
         commit = ask(repo, revision or None, seconds)
     except Unreachable as reason:
         try:
-            folder = Path(snapshot_download(repo, revision=revision or None, local_files_only=True, **patterns))
+            folder = Path(snapshot(revision=revision or None, local_files_only=True))
         except LocalEntryNotFoundError:
             raise reason from None
         if lack := missing(folder):
@@ -40,7 +43,7 @@ def fetch(name: str, path: str, seconds: float) -> Path:
         return folder
     log.info("model %s: downloading %s@%s", name, repo, commit)
     try:
-        folder = Path(snapshot_download(repo, revision=commit, **patterns))
+        folder = Path(snapshot(revision=commit))
     except (HTTPError, OSError) as error:
         raise RunError(
             f"model {name}: download of {repo} broke off ({first_line(error)}); run again to go on with it"
@@ -56,7 +59,7 @@ def ask(repo: str, revision: str | None, seconds: float) -> str:
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
-        HTTPError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -65,7 +68,7 @@ def ask(repo: str, revision: str | None, seconds: float) -> str:
 
     def call() -> None:
         try:
-            answer.append(HfApi().model_info(repo, revision=revision, timeout=seconds).sha)
+            answer.append(HfApi().model_info(repo, revision=revision, timeout=seconds).sha or "")
         except GatedRepoError:
             answer.append(Unreachable("access to it is restricted; ask for access on its page and set HF_TOKEN"))
         except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):

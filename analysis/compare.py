@@ -1,0 +1,178 @@
+"""Which level of a factor scores higher on the same seeds, and how sure is that? → comparison.csv
+
+A pair is one root seed. What is averaged before pairing: the records of one seed in a round, and the runs (random
+seeds, teachers, judges, …) that both sides share; a run that only one side has is left out. Round 0 is not compared:
+both sides start from the same seeds. `diff` is a − b. Only completed jobs count, and the p values are corrected
+(Holm) over the whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.paired import bca_interval, holm, sign_flip_p
+from evodistill.record import digest
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+COLUMNS = (
+    *("dataset", "evolution", "round", "metric", "a", "b", "n_pairs", "mean_a", "mean_b", "diff", "ci_low", "ci_high"),
+    *("p", "p_holm", "wins", "ties", "losses", "winner"),
+)
+
+# What a higher value means, for the metrics where higher = more complex. IC-IFD is not here: it divides IFD by the
+# loss of the instruction, so it falls when the instruction itself gets harder to predict. Losses are not here either:
+# they are the parts of IFD.
+DIRECTION = {
+    "complexity_rate": "the judge puts the instructions into a harder class",
+    "complexity_score": "the judge finds the instructions harder",
+    "ifd": "the answers are harder to follow from the instructions",
+}
+
+CANNOT_TELL = "cannot tell"
+FEW_PAIRS = 6  # 2 / 2^5 = 0.0625: below six pairs no two-sided sign-flip p can reach 0.05
+
+
+@dataclass
+class Warnings:
+    """Each said once, in the order met."""
+
+    said: dict[str, None] = field(default_factory=dict)
+
+    def add(self, text: str) -> None:
+        self.said.setdefault(text)
+
+
+def compare(scores: DataFrame, factor: str = "evolver", order: Sequence[str] = ()) -> DataFrame:
+    """All pairs of levels of `factor`, in `order` (else sorted), as rows of COLUMNS.
+
+    `winner` is a level or "cannot tell". `order` may name levels without a single score: they get rows with n_pairs 0. `attrs["warnings"]` says what is
+    missing or thin.
+    """
+    import pandas as pd
+
+    warnings = Warnings()
+    for run, status in (
+        scores.loc[scores["status"] != "completed", ["run", "status"]].drop_duplicates().itertuples(index=False)
+    ):
+        warnings.add(f"job {run} is {status}: the scores it has written so far are not compared")
+    scores = scores[(scores["status"] == "completed") & (scores["round"] > 0)]
+    levels = list(order) or sorted(scores[factor].unique())
+    if len(levels) < 2:
+        warnings.add(f"only one {factor} ({', '.join(levels) or 'none'}): nothing to compare")
+    groups = [name for name in ("dataset", "evolution") if name != factor] + ["round", "metric"]
+    made = []
+    for key, group in scores.groupby(groups, observed=True, sort=True):
+        cell = {"dataset": "", "evolution": ""} | dict(zip(groups, key, strict=True))
+        sides = dict(list(group.groupby(factor, observed=True)))
+        for a, b in combinations(levels, 2):
+            if a in sides or b in sides:
+                pairs = pair(
+                    sides.get(a, group[:0]), sides.get(b, group[:0]), factor, cell | {"a": a, "b": b}, warnings
+                )
+                made.append(cell | {"a": a, "b": b} | difference(pairs, cell | {"a": a, "b": b}))
+    table = pd.DataFrame(made, columns=list(COLUMNS))
+    table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
+    table.attrs["warnings"] = list(warnings.said)
+    return table
+
+
+def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings: Warnings) -> DataFrame:
+    """Columns a, b: one row per root seed that has a value on both sides; runs are matched before they are averaged."""
+    import pandas as pd
+
+    where = f"{cell['dataset']} · {cell['evolution']} · round {cell['round']} · {cell['metric']}"
+    for level, side in ((cell["a"], a), (cell["b"], b)):
+        if side["value"].notna().sum() == 0:
+            warnings.add(f"{where}: {level} has no {'parsed score' if len(side) else 'completed job with this metric'}")
+    a, b = a[a["value"].notna()], b[b["value"].notna()]
+    matched = []
+    for name in ("seed", "evolver", "teacher", "student", "judge"):
+        if name == factor:
+            continue
+        of_a, of_b = set(a[name].unique()), set(b[name].unique())
+        if of_a and of_b and not of_a & of_b:
+            # no run to match on: pair anyway, but say that two things differ
+            warnings.add(f"{cell['a']} and {cell['b']} also differ in {name} ({listed(of_a)} against {listed(of_b)})")
+        elif of_a and of_b and (alone := of_a ^ of_b):
+            group = f"{cell['dataset']} · {cell['evolution']}"
+            warnings.add(f"{group}: {name} {listed(alone)} ran for only one of {cell['a']} and {cell['b']}: left out")
+            matched.append(name)
+        else:
+            matched.append(name)
+    joined = pd.concat({"a": per_unit(a, matched), "b": per_unit(b, matched)}, axis=1, join="inner")
+    pairs = joined.groupby(level="seed_id").mean()
+    if 0 < len(pairs) < FEW_PAIRS:
+        warnings.add(f"{where}: {len(pairs)} pairs; with fewer than {FEW_PAIRS} no p below 0.05 is possible")
+    elif len(a) and len(b) and not len(pairs):
+        warnings.add(f"{where}: {cell['a']} and {cell['b']} share no seed")
+    return pairs
+
+
+def per_unit(side: DataFrame, matched: list[str]) -> Series:
+    keys = [side[name].astype(str) for name in ("seed_id", *matched)]
+    return side["value"].groupby(keys, sort=True).mean()
+
+
+def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
+    """The statistics of one row. Draws depend on the row's names and nothing else: not on the order or number of
+    other rows."""
+    nan = float("nan")
+    a, b = pairs["a"].to_numpy(float), pairs["b"].to_numpy(float)
+    d = a - b
+    d[np.abs(d) <= 1e-12 * np.maximum(np.abs(a), np.abs(b))] = (
+        0.0  # averages of equal numbers in another order are a tie
+    )
+    name = {key: str(value) for key, value in cell.items()}
+    rng = np.random.default_rng(int(digest(name), 16))
+    low, high = bca_interval(d, rng)
+    return {
+        "n_pairs": len(d),
+        "mean_a": a.mean() if len(d) else nan,
+        "mean_b": b.mean() if len(d) else nan,
+        "diff": d.mean() if len(d) else nan,
+        "ci_low": low,
+        "ci_high": high,
+        "p": sign_flip_p(d, rng),
+        "wins": int(np.sum(d > 0)),
+        "ties": int(np.sum(d == 0)),
+        "losses": int(np.sum(d < 0)),
+        "winner": cell["a"] if low > 0 else cell["b"] if high < 0 else CANNOT_TELL,
+    }
+
+
+def listed(names: set) -> str:
+    return ", ".join(sorted(map(str, names))) or "none"
+
+
+def number(value: float | None, sign: bool = False) -> str:
+    """Three significant digits for people; the csv keeps all of them."""
+    if value is None or value != value:
+        return "–"
+    size = abs(value)
+    text = f"{value:.0f}" if size >= 1000 else f"{value:.3g}" if size == 0 or size >= 1e-4 else f"{value:.1e}"
+    return f"+{text}" if sign and value > 0 else text.replace("-", "−")
+
+
+def gap(row: Any) -> str:
+    """One row's a − b with its interval."""
+    if not row.n_pairs:
+        return "no seed scored under both"
+    return f"{number(row.diff, True)} [{number(row.ci_low, True)}, {number(row.ci_high, True)}]"
+
+
+def certainty(row: Any) -> str:
+    """One row's verdict in words; the same words in the terminal and in the report."""
+    if not row.n_pairs:
+        return "nothing to compare"
+    if row.winner == CANNOT_TELL:
+        return "the interval holds 0" if row.n_pairs > 1 else "one seed is too few"
+    if row.p_holm <= 0.05:
+        return f"holds after correction, p_holm {number(row.p_holm)}"
+    return f"does not hold among this many comparisons, p_holm {number(row.p_holm)}"

@@ -1,0 +1,156 @@
+"""The job folders that a run or a sweep leaves behind: where they are and what they say. Reads only.
+
+A job folder holds `status.json` or, when a job died before it could write one, Hydra's `.hydra/`. A single run *is*
+its job folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evodistill import RunError
+
+FACTS = ("study", "run", "status", "seed", "dataset", "evolution", "evolver", "teacher", "student", "judge")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job. `status` is running, completed, failed, or unreadable (no or a broken status.json); `problems` say
+    what was not read."""
+
+    folder: Path
+    facts: dict[str, Any]
+    error: str
+    started: str
+    seconds: float | None
+    metrics: dict[str, dict[str, dict[str, Any]]]
+    rounds: dict[str, dict[str, Any]]
+    problems: tuple[str, ...]
+
+    @property
+    def status(self) -> str:
+        return self.facts["status"]
+
+    @property
+    def completed(self) -> bool:
+        return self.status == "completed"
+
+    @cached_property
+    def steps(self) -> list[dict[str, Any]]:
+        """The rows of steps.jsonl, each `path` made absolute where the artifact can be found."""
+        rows, _ = read_lines(self.folder / "steps.jsonl")
+        for row in rows:
+            row["path"] = self.locate(row.get("path", ""))
+        return rows
+
+    def locate(self, path: str) -> Path:
+        """Artifact paths may be relative to the directory the run was started in, which Hydra wrote down."""
+        started_in = self.hydra("hydra").get("hydra", {}).get("runtime", {}).get("cwd", "")
+        here, there = Path(path), Path(started_in) / path
+        return there if there.exists() and not here.exists() else here
+
+    def hydra(self, name: str) -> Any:
+        """`.hydra/<name>.yaml` as plain containers; empty where there is none."""
+        return read_yaml(self.folder / ".hydra" / f"{name}.yaml")
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """Every job under `folder`, in natural order (job 10 after job 9)."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such folder; name the folder of a run or of a sweep, such as runs/<study>/<time>")
+    jobs = [read_job(path) for path in find(folder)]
+    if not jobs:
+        raise RunError(f"{folder}: holds no job (a job folder has a status.json); name a folder under runs/")
+    if len({job.facts["run"] for job in jobs}) < len(jobs):
+        # several sweeps below one folder, each with a job 0: the path tells them apart
+        jobs = [replace(job, facts=job.facts | {"run": str(job.folder.relative_to(folder))}) for job in jobs]
+    return jobs
+
+
+def find(folder: Path) -> list[Path]:
+    """Folders of jobs; what lies inside a job is not searched."""
+    found = []
+    for path, subfolders, files in os.walk(folder):
+        if "status.json" in files or ".hydra" in subfolders:
+            found.append(Path(path))
+            subfolders.clear()
+    return sorted(
+        found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]
+    )
+
+
+def read_job(folder: Path) -> Job:
+    status, problems = read_json(folder / "status.json")
+    facts = {name: "" if status.get(name) is None else status[name] for name in FACTS}
+    facts["run"] = facts["run"] or folder.name
+    facts["status"] = facts["status"] or "unreadable"
+    metrics: dict[str, Any] = {}
+    if facts["status"] == "completed":
+        metrics, more = read_json(folder / "metrics.json")
+        problems += more
+    return Job(
+        folder=folder,
+        facts=facts,
+        error=str(status.get("error") or ""),
+        started=str(status.get("started") or ""),
+        seconds=status.get("seconds"),
+        metrics=metrics.get("metrics", {}),
+        rounds=metrics.get("rounds", {}),
+        problems=tuple(f"job {facts['run']}: {problem}" for problem in problems),
+    )
+
+
+def read_json(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """(object, problems): a job may still be writing, so a missing or torn file is said, not raised."""
+    if not path.is_file():
+        return {}, [f"{path.name} is missing"]
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return {}, [f"{path.name} is not JSON ({error})"]
+    return (value, []) if isinstance(value, dict) else ({}, [f"{path.name} is not a JSON object"])
+
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """(rows, problems) of a JSON-lines file; lines that do not parse, such as a torn last one, are counted and left
+    out."""
+    if not path.is_file():
+        return [], []
+    rows, broken = [], []
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                broken.append(number)
+    first = f", the first is line {broken[0]}" if broken else ""
+    return rows, [f"{path.name}: {len(broken)} lines are not JSON and were left out{first}"] if broken else []
+
+
+def lines_naming(path: Path, ids: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The rows that hold one of `ids` anywhere. Lines are searched before they are parsed: a sample of 50,000 records
+    is cheap."""
+    if not path.is_file() or not ids:
+        return
+    wanted = re.compile("|".join(map(re.escape, sorted(ids))))
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for line in lines:
+            if wanted.search(line):
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError:
+                    continue  # a torn line of a job that is still writing
+
+
+def read_yaml(path: Path) -> Any:
+    import yaml
+
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}

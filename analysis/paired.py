@@ -1,0 +1,83 @@
+"""Statistics of paired differences: BCa interval, sign-flip test, Holm's correction. Numbers in, numbers out.
+
+- BCa bootstrap: Efron, "Better bootstrap confidence intervals" (JASA 1987), eq. 6.8 for the endpoints.
+- Sign-flip (paired permutation) test: exact for few pairs, else Monte Carlo with the +1 of Phipson & Smyth (2010), so
+that p is never 0. - Holm, "A simple sequentially rejective multiple test procedure" (1979).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+RESAMPLES = 10_000
+BOOTSTRAP_CELLS = 20_000_000  # above 2,000 pairs fewer resamples do: 2,000 of them move an end by some 2 % of the width
+EXACT_UP_TO = 12  # 2^12 = 4,096 sign patterns: fewer than the Monte Carlo draws
+BLOCK = 1 << 18  # cells drawn at a time: stays in the processor's cache, and memory does not grow with n
+
+
+def bca_interval(differences: np.ndarray, rng: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean difference. NaN for fewer than two pairs; a point where all differences are equal."""
+    # scipy.special, not scipy.stats: a tenth of the import time
+    from scipy.special import ndtr, ndtri
+
+    x = np.asarray(differences, dtype=float)
+    n = len(x)
+    if n < 2:
+        return math.nan, math.nan
+    centred = x - x.mean()
+    if np.allclose(centred, 0, atol=1e-12 * max(1.0, abs(x.mean()))):
+        return float(x[0]), float(x[0])
+    resamples = max(2_000, min(RESAMPLES, BOOTSTRAP_CELLS // n))
+    means = np.concatenate(
+        [x[rng.integers(0, n, (size, n), dtype=np.uint32)].mean(axis=1) for size in blocks(n, resamples)]
+    )
+    below = (np.sum(means < x.mean()) + 0.5 * np.sum(means == x.mean())) / len(means)
+    bias = ndtri(below)
+    # jackknife means differ from their mean by -centred / (n - 1): the acceleration has a closed form
+    acceleration = np.sum(centred**3) / (6 * np.sum(centred**2) ** 1.5)
+    z = bias + ndtri([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, ndtr(bias + z / (1 - acceleration * z)))
+    return float(low), float(high)
+
+
+def sign_flip_p(differences: np.ndarray, rng: np.random.Generator) -> float:
+    """Two-sided p of the mean difference when each pair's sides may be swapped. NaN without pairs."""
+    x = np.asarray(differences, dtype=float)
+    n = len(x)
+    if n == 0:
+        return math.nan
+    # a pattern that gives the same sum through another order of additions counts as equal
+    bar = abs(x.sum()) - 1e-9 * np.abs(x).sum()
+    if n <= EXACT_UP_TO:
+        flips = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+        return float(np.mean(np.abs(x.sum() - 2 * flips @ x) >= bar))
+    extreme = 0
+    for size in blocks(n, RESAMPLES):
+        width = -(-n // 8)
+        bits = np.frombuffer(rng.bytes(size * width), dtype=np.uint8).reshape(size, width)
+        flips = np.unpackbits(bits, axis=1, count=n).astype(np.float64)
+        extreme += int(np.sum(np.abs(x.sum() - 2 * flips @ x) >= bar))
+    return (extreme + 1) / (RESAMPLES + 1)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjusted p over the family of the finite entries; NaN stays NaN and does not count."""
+    p = np.asarray(p, dtype=float)
+    adjusted = np.full(len(p), math.nan)
+    tested = np.flatnonzero(np.isfinite(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def blocks(n: int, total: int) -> Iterator[int]:
+    """Numbers of draws of n cells that add up to `total`, each of at most about BLOCK cells."""
+    size = max(1, BLOCK // n)
+    full, rest = divmod(total, size)
+    yield from [size] * full
+    if rest:
+        yield rest

@@ -1,0 +1,109 @@
+"""How IFD and IC-IFD spread over the records, by round and evolver.
+
+    python -m plots.ifd_distribution runs/<study>/<time>
+
+Shares of *all* records of an evolver: values beyond the central 99 % are counted in the bins at the ends and the axis
+says so, so that a histogram and its total always agree (PL5, PL6). Triangles mark means, which do not feel the
+binning.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from plots import style
+from plots.command import run
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+METRICS = ("ifd", "ic_ifd")
+
+
+def draw(table: DataFrame) -> Figure:
+    """`table` is the long `scores` table; rows of panels are metrics (and datasets, evolutions), columns are rounds."""
+    table = table[table["metric"].isin(METRICS) & table["value"].notna() & (table["status"] == "completed")]
+    if table.empty:
+        return style.empty("no IFD: no completed job has measured it")
+    levels = style.order(table["evolver"].astype(str))
+    rounds = sorted(table["round"].unique())
+    keys = ["metric", "dataset", "evolution"]
+    groups = sorted(
+        table[keys].drop_duplicates().itertuples(index=False, name=None), key=lambda key: METRICS.index(key[0])
+    )
+    data = list({key[1:]: None for key in groups})
+    handles: dict[str, Artist] = {}
+    with style.styled():
+        figure, axes = style.panels(len(groups), len(rounds), width=4.0, height=2.3)
+        for row, key in zip(axes, groups, strict=True):
+            group = table[(table[keys] == list(key)).all(axis=1)]
+            edges = bins(group["value"].to_numpy())
+            for panel, number in zip(row, rounds, strict=True):
+                here = group[group["round"] == number]
+                for level, look in style.looks(levels).items():
+                    values = here.loc[here["evolver"] == level, "value"].to_numpy()
+                    if len(values):
+                        handles.setdefault(look.label, outline(panel, values, edges, look))
+                panel.set_title(style.round_name(number))
+                panel.set_xlabel(
+                    style.name(key[0]) + (f" · {style.group_name(*key[1:], data)}" if len(data) > 1 else "")
+                )
+                panel.set_ylim(bottom=0)
+                beyond = int(np.sum((here["value"] < edges[0]) | (here["value"] > edges[-1])))
+                if beyond:
+                    note = f"{beyond} of {len(here)} beyond the axis,\nin the bins at its ends"
+                    panel.text(0.99, 0.97, note, ha="right", va="top", fontsize=7.5, transform=panel.transAxes)
+            row[0].set_ylabel("% of records")
+        style.legend(figure, handles)
+    return figure
+
+
+def bins(values: np.ndarray) -> np.ndarray:
+    """Edges over the central 99 %, Freedman-Diaconis wide, 6 to 40 of them."""
+    low, high = np.quantile(values, [0.005, 0.995])
+    if high <= low:
+        return np.array([low - 0.5, low + 0.5])
+    inside = values[(values >= low) & (values <= high)]
+    count = len(np.histogram_bin_edges(inside, bins="fd")) - 1
+    return np.linspace(low, high, min(max(count, 6), 40) + 1)
+
+
+def shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Percent of all values per bin; what lies beyond an end is in the bin at that end."""
+    return 100 * np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0] / len(values)
+
+
+def outline(panel: Axes, values: np.ndarray, edges: np.ndarray, look: style.Look) -> Artist:
+    heights = shares(values, edges)
+    panel.stairs(heights, edges, fill=True, color=look.color, alpha=0.18)
+    drawn = panel.stairs(heights, edges, color=look.color, linewidth=1.5, linestyle=look.line)
+    mean = float(np.clip(values.mean(), edges[0], edges[-1]))
+    # at the bottom edge, half outside: it never hides a bar
+    panel.plot(
+        [mean], [0], marker="^", color=look.color, markeredgecolor="white", markersize=9, clip_on=False, zorder=5
+    )
+    return drawn
+
+
+def read(path: Path) -> DataFrame:
+    if path.is_dir():
+        from analysis.collect import scores
+
+        return scores(path)
+    import pandas as pd
+
+    return pd.read_csv(path)
+
+
+def main() -> None:
+    run("ifd_distribution", read, draw)
+
+
+if __name__ == "__main__":
+    main()

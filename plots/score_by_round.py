@@ -1,0 +1,112 @@
+"""Mean score with its 95 % interval by round, a line per evolver, a panel per metric.
+
+    python -m plots.score_by_round runs/<study>/<time>      or a results.csv, and a folder to write to
+
+Several runs of one evolver (random seeds, judges, …) are a point each, with its own interval; the line joins their
+mean. Scales with two ends are drawn whole, others from zero (PL9). Intervals are the ones in results.csv: bootstrap
+over records, not over runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plots import style
+from plots.command import run
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+WRAP = 3
+# On an axis where rounds are 1 apart: evolvers stand side by side, and the runs of one evolver fan out.
+ALONE_APART, RUNS_APART, FAN = 0.06, 0.2, 0.14
+
+
+def draw(table: DataFrame) -> Figure:
+    """`table` has the columns of results.csv."""
+    table = table[(table["status"] == "completed") & table["metric"].notna() & table["value"].notna()]
+    if table.empty:
+        return style.empty("no scores: no completed job has measured anything")
+    levels = style.order(table["evolver"].astype(str))
+    metrics = style.metrics(table["metric"])
+    groups = list(table[["dataset", "evolution"]].drop_duplicates().itertuples(index=False, name=None))
+    cells = [(metric, group) for metric in metrics for group in groups]
+    columns = len(groups) if len(groups) > 1 else min(WRAP, len(cells))
+    several = table.groupby(["dataset", "evolution", "evolver"])["run"].nunique().max() > 1
+    apart = RUNS_APART if several else ALONE_APART
+    handles: dict[str, Artist] = {}
+    with style.styled():
+        figure, axes = style.panels(-(-len(cells) // columns), columns)
+        spots = [panel for row in axes for panel in row]
+        for panel in spots[len(cells) :]:
+            panel.axis("off")
+        for panel, (metric, (dataset, evolution)) in zip(spots, cells, strict=False):
+            here = table[
+                (table["metric"] == metric) & (table["dataset"] == dataset) & (table["evolution"] == evolution)
+            ]
+            for i, (level, look) in enumerate(style.looks(levels).items()):
+                if len(side := here[here["evolver"] == level]):
+                    line = lines(panel, side, look, shift=apart * (i - (len(levels) - 1) / 2))
+                    handles.setdefault(look.label, line)
+            rounds = sorted(int(number) for number in here["round"].unique())
+            panel.set_xticks(rounds, [f"{number}" if number else "seeds" for number in rounds])
+            panel.set_xlim(min(rounds) - 0.3, max(rounds) + 0.3)
+            limits(panel, metric, here)
+            panel.set_title(
+                style.name(metric) + (f"\n{style.group_name(dataset, evolution, groups)}" if len(groups) > 1 else "")
+            )
+            panel.set_xlabel("round")
+        style.legend(figure, handles)
+    return figure
+
+
+def lines(panel: Axes, side: DataFrame, look: style.Look, shift: float) -> Artist:
+    """The points of each run with their intervals, slightly apart from the other evolvers', and one line through
+    their means."""
+    runs = sorted(side["run"].unique())
+    step = FAN / (len(runs) - 1) if len(runs) > 1 else 0.0
+    fan = side["run"].map({run: step * (k - (len(runs) - 1) / 2) for k, run in enumerate(runs)})
+    x = (side["round"] + shift + fan).to_numpy(float)
+    y, low, high = (side[name].to_numpy(float) for name in ("value", "ci_low", "ci_high"))
+    # around its own middle: a BCa interval need not hold the mean
+    panel.errorbar(
+        x, (low + high) / 2, yerr=(high - low) / 2, fmt="none", ecolor=look.color, capsize=2.5, linewidth=1.2
+    )
+    panel.scatter(x, y, s=16, color=look.color, marker=look.marker, zorder=3)
+    means = side.groupby("round")["value"].mean()
+    [line] = panel.plot(
+        means.index.to_numpy(float) + shift, means, look.line, color=look.color, marker=look.marker, markersize=4
+    )
+    return line
+
+
+def limits(panel: Axes, metric: str, here: DataFrame) -> None:
+    if metric in style.RANGES:
+        low, high = style.RANGES[metric]
+    else:
+        low = min(0.0, float(here[["value", "ci_low"]].min().min()))
+        high = max(0.0, float(here[["value", "ci_high"]].max().max()))
+    room = 0.03 * ((high - low) or 1.0)  # the caps of an interval at the end of a scale stay whole
+    panel.set_ylim(low - room, high + room)
+
+
+def read(path: Path) -> DataFrame:
+    if path.is_dir():
+        from analysis.collect import collect
+
+        return collect(path)
+    import pandas as pd
+
+    return pd.read_csv(path)
+
+
+def main() -> None:
+    run("score_by_round", read, draw)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""One look for every figure: colours, order, names, saving.
+
+Colours are Okabe & Ito's, which people with any colour blindness can tell apart; hatches, markers and dashes carry
+the same distinction for a copy in grey.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RC: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#d9d9d9",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.7,
+    "legend.frameon": False,
+    "text.parse_math": False,  # names come from data: a $ in one is a dollar
+    "svg.hashsalt": "evodistill",  # the same table draws the same file
+    "pdf.fonttype": 42,
+}
+
+LABELS = ("very easy", "easy", "medium", "hard", "very hard")
+UNPARSED = "unparsed"
+
+NAMES = {
+    "complexity_score": "difficulty score (0–100)",
+    "complexity_rate": "difficulty class (1–5)",
+    "ifd": "IFD",
+    "ic_ifd": "IC-IFD",
+    "loss_instruction": "loss of the instruction",
+    "loss_answer": "loss of the answer alone",
+    "loss_answer_given_instruction": "loss of the answer given the instruction",
+    "slm": "SLM",
+    "llm": "LLM",
+    "alpaca": "Alpaca",
+    "gsm8k": "GSM8K",
+    "code_alpaca": "Code Alpaca",
+}
+# Scales with two ends are drawn whole, so that a difference looks as large as it is.
+RANGES = {"complexity_score": (0, 100), "complexity_rate": (1, 5)}
+
+
+@dataclass(frozen=True)
+class Look:
+    color: str
+    hatch: str
+    marker: str
+    line: str
+    label: str
+
+
+LOOKS = (
+    ("#0072B2", "", "o", "-"),
+    ("#E69F00", "///", "s", "--"),
+    ("#009E73", "...", "^", "-."),
+    ("#CC79A7", "xx", "D", ":"),
+    ("#56B4E9", "\\\\\\", "v", "-"),
+    ("#D55E00", "++", "P", "--"),
+    ("#000000", "oo", "X", "-."),
+)
+
+
+def name(key: str) -> str:
+    return NAMES.get(key, key)
+
+
+def round_name(number: int) -> str:
+    return f"round {number}" if number else "seeds"
+
+
+def group_name(dataset: str, evolution: str, groups: Sequence[tuple[str, str]]) -> str:
+    """The dataset, and the evolution where the figure shows several."""
+    return name(dataset) + (f" · {evolution}" if len({method for _, method in groups}) > 1 else "")
+
+
+def metrics(found: Iterable[str]) -> list[str]:
+    """Known metrics in the order of NAMES, then the others by name."""
+    known = list(NAMES)
+    return sorted(set(found), key=lambda metric: (known.index(metric) if metric in known else len(known), metric))
+
+
+def size(model: str) -> float | None:
+    """Parameters a model's name states: llama31-8b → 8e9, smollm2-135m → 135e6; None where it states none."""
+    found = re.findall(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([mb])(?![a-z0-9])", model.lower())
+    return float(found[-1][0]) * {"m": 1e6, "b": 1e9}[found[-1][1]] if found else None
+
+
+def order(levels: Iterable[str]) -> list[str]:
+    """Small to large where every name states a size (or is slm / llm itself), else sorted."""
+    levels = sorted(set(levels))
+    sizes = {level: {"slm": 0.0, "llm": 1.0}.get(level, size(level)) for level in levels}
+    known = {level: parameters for level, parameters in sizes.items() if parameters is not None}
+    return sorted(levels, key=known.__getitem__) if len(known) == len(levels) else levels
+
+
+def looks(levels: Sequence[str]) -> dict[str, Look]:
+    """A look for each level, the small one first. Two models of known size are called SLM and LLM, as in the paper."""
+    known = len(levels) == 2 and all(size(level) for level in levels) and size(levels[0]) != size(levels[1])
+    roles = [" (SLM)", " (LLM)"] if known else [""] * len(levels)
+    return {level: Look(*LOOKS[i % len(LOOKS)], f"{name(level)}{roles[i]}") for i, level in enumerate(levels)}
+
+
+def panels(rows: int, columns: int, width: float = 4.2, height: float = 2.6) -> tuple[Figure, list[list[Axes]]]:
+    """A figure and its axes as rows of columns. No pyplot: nothing global, nothing to close."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(width * columns, 5.0), height * rows + 0.5), layout="constrained")
+    return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False)]
+
+
+def legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
+    """One legend for the figure, above its panels."""
+    if handles:
+        figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=min(len(handles), 4))
+
+
+def empty(message: str) -> Figure:
+    """A figure that says why there is nothing to see."""
+    figure, [[axes]] = panels(1, 1, height=1.2)
+    axes.axis("off")
+    axes.text(0.5, 0.5, message, ha="center", va="center", transform=axes.transAxes)
+    return figure
+
+
+def styled() -> AbstractContextManager[None]:
+    """The looks, for as long as it is open: axes take them when they are made, text when it is drawn."""
+    import matplotlib
+
+    return matplotlib.rc_context(RC)
+
+
+def render(figure: Figure, format: str) -> bytes:
+    """The bytes of a file without a date in it: the same figure gives the same file."""
+    stamp = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[format]
+    with styled(), io.BytesIO() as file:
+        figure.savefig(file, format=format, dpi=160, metadata=stamp)
+        return file.getvalue()
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """`path` names the figure without an ending; writes PDF and PNG and makes the folder (PL3)."""
+    written = [path.with_name(f"{path.name}.{format}") for format in ("pdf", "png")]
+    for file in written:
+        write_whole(file, render(figure, file.suffix[1:]))
+    return written

@@ -1,0 +1,135 @@
+import math
+from pathlib import Path
+
+import pytest
+from job_folders import score, write_job
+
+from analysis.collect import scores
+from analysis.compare import CANNOT_TELL, COLUMNS, certainty, compare, gap, number
+
+ORDER = ["small-1b", "large-70b"]
+
+
+def test_the_pairs_by_hand(pair: Path):
+    table = compare(scores(pair), order=ORDER)
+    assert list(table.columns) == list(COLUMNS)
+    first, second = table.itertuples(index=False)
+    assert (first.round, first.a, first.b, first.n_pairs) == (1, "small-1b", "large-70b", 5)
+    assert (first.mean_a, first.mean_b, first.diff) == (83, 80, 3)  # 50 + 10k + k against 50 + 10k, k = 1..5
+    assert (first.p, first.p_holm) == (2 / 32, 4 / 32)
+    assert (first.wins, first.ties, first.losses, first.winner) == (5, 0, 0, "small-1b")
+    assert 1 <= first.ci_low < 3 < first.ci_high <= 5
+    assert (second.diff, second.p, second.ties, second.winner) == (0, 1, 5, CANNOT_TELL)
+
+
+def test_the_other_order_turns_every_sign(pair: Path):
+    long = scores(pair)
+    one, other = compare(long, order=ORDER).iloc[0], compare(long, order=ORDER[::-1]).iloc[0]
+    assert (one["diff"], one.wins, one.p) == (-other["diff"], other.losses, other.p)
+    assert one.winner == other.winner == "small-1b"
+
+
+def test_draws_depend_on_names_alone(pair: Path, tmp_path: Path):
+    alone = compare(scores(pair), order=ORDER).iloc[0]
+    write_job(pair / "2", "large-70b", {"extra": [score("s1", 1, 3, "extra")]})
+    more = compare(scores(pair), order=ORDER).query("metric == 'complexity_score'").iloc[0]
+    assert (alone.ci_low, alone.ci_high) == (more.ci_low, more.ci_high)
+
+
+def test_seeds_are_not_compared_with_themselves(tmp_path: Path):
+    for level in ORDER:
+        write_job(tmp_path / level, level, {"complexity_score": [score("s1", 0, 3)]})
+    assert compare(scores(tmp_path), order=ORDER).empty
+
+
+def test_records_and_runs_of_one_seed_are_averaged_before_pairing(tmp_path: Path):
+    write_job(
+        tmp_path / "0", "a", {"m": [score("s1", 1, 1, "m"), score("s1", 1, 3, "m"), score("s2", 1, 5, "m")]}, seed=1
+    )
+    write_job(tmp_path / "1", "a", {"m": [score("s1", 1, 10, "m")]}, seed=2)
+    write_job(tmp_path / "2", "b", {"m": [score("s1", 1, 1, "m"), score("s2", 1, 1, "m")]}, seed=1)
+    write_job(tmp_path / "3", "b", {"m": [score("s1", 1, 2, "m")]}, seed=2)
+    [row] = compare(scores(tmp_path)).itertuples(index=False)
+    # s1: ((1 + 3) / 2 − 1 and 10 − 2) / 2 = 4.5; s2: 5 − 1 = 4
+    assert (row.n_pairs, row.diff) == (2, 4.25)
+
+
+def test_a_run_only_one_side_has_is_left_out_and_said(tmp_path: Path):
+    for number_, (level, seed, value) in enumerate([("a", 1, 5), ("a", 2, 100), ("b", 1, 4)]):
+        write_job(tmp_path / str(number_), level, {"m": [score("s1", 1, value, "m")]}, seed=seed)
+    table = compare(scores(tmp_path))
+    assert table.iloc[0]["diff"] == 1
+    assert any("seed 2 ran for only one of a and b" in text for text in table.attrs["warnings"])
+
+
+def test_a_second_thing_that_differs_is_said(tmp_path: Path):
+    write_job(tmp_path / "0", "a", {"m": [score("s1", 1, 5, "m")]}, teacher="x")
+    write_job(tmp_path / "1", "b", {"m": [score("s1", 1, 4, "m")]}, teacher="y")
+    table = compare(scores(tmp_path))
+    assert table.iloc[0].n_pairs == 1
+    assert any("also differ in teacher (x against y)" in text for text in table.attrs["warnings"])
+
+
+def test_an_unparsed_side_drops_the_pair_not_the_mean(tmp_path: Path):
+    write_job(tmp_path / "0", "a", {"m": [score("s1", 1, 5, "m"), score("s2", 1, None, "m")]})
+    write_job(tmp_path / "1", "b", {"m": [score("s1", 1, 4, "m"), score("s2", 1, 90, "m")]})
+    [row] = compare(scores(tmp_path)).itertuples(index=False)
+    assert (row.n_pairs, row.mean_a, row.mean_b) == (1, 5, 4)
+    assert math.isnan(row.ci_low)
+    assert row.winner == CANNOT_TELL
+
+
+def test_a_missing_side_is_a_row_without_pairs_and_a_warning(tmp_path: Path):
+    write_job(tmp_path / "0", "a", {"m": [score("s1", 1, 5, "m")]})
+    table = compare(scores(tmp_path), order=["a", "b"])
+    [row] = table.itertuples(index=False)
+    assert row.n_pairs == 0
+    assert all(math.isnan(value) for value in (row.mean_a, row.diff, row.ci_low, row.p, row.p_holm))
+    assert any("b has no completed job with this metric" in text for text in table.attrs["warnings"])
+
+
+def test_scores_of_a_job_that_did_not_complete_do_not_count(pair: Path):
+    write_job(pair / "2", "small-1b", {"complexity_score": [score("s1", 1, 0)]}, status="running")
+    table = compare(scores(pair), order=ORDER)
+    assert table.iloc[0]["diff"] == 3
+    assert "job 2 is running: the scores it has written so far are not compared" in table.attrs["warnings"]
+
+
+def test_sides_without_a_common_seed_are_said(tmp_path: Path):
+    write_job(tmp_path / "0", "a", {"m": [score("s1", 1, 5, "m")]})
+    write_job(tmp_path / "1", "b", {"m": [score("s2", 1, 5, "m")]})
+    table = compare(scores(tmp_path))
+    assert table.iloc[0].n_pairs == 0
+    assert any("share no seed" in text for text in table.attrs["warnings"])
+
+
+def test_three_levels_give_all_pairs(tmp_path: Path):
+    for level in "abc":
+        write_job(tmp_path / level, level, {"m": [score("s1", 1, 5, "m")]})
+    assert [(row.a, row.b) for row in compare(scores(tmp_path)).itertuples()] == [("a", "b"), ("a", "c"), ("b", "c")]
+
+
+def test_another_factor(tmp_path: Path):
+    for judge, value in (("j1", 5), ("j2", 3)):
+        write_job(tmp_path / judge, "a", {"m": [score("s1", 1, value, "m")]}, judge=judge)
+    [row] = compare(scores(tmp_path), factor="judge").itertuples(index=False)
+    assert (row.a, row.b, row.diff) == ("j1", "j2", 2)
+
+
+def test_few_pairs_are_said(pair: Path):
+    said = compare(scores(pair), order=ORDER).attrs["warnings"]
+    assert any("5 pairs; with fewer than 6 no p below 0.05 is possible" in text for text in said)
+
+
+def test_words_say_the_interval_and_what_the_correction_leaves(pair: Path):
+    row = next(compare(scores(pair), order=ORDER).itertuples(index=False))
+    assert gap(row).startswith("+3 [+")
+    assert certainty(row) == "does not hold among this many comparisons, p_holm 0.125"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (-1.234, "−1.23"), (12345.6, "12346"), (0.00001, "1.0e−05"), (float("nan"), "–"), (None, "–")],
+)
+def test_numbers_for_people(value: float | None, text: str):
+    assert number(value) == text

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from analysis.paired import RESAMPLES, bca_interval, blocks, holm, sign_flip_p
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_five_pairs_of_one_sign_have_the_exact_p_of_two_in_thirty_two():
+    assert sign_flip_p(np.array([1.0, 2, 3, 4, 5]), rng()) == 2 / 32
+
+
+def test_exact_p_counts_the_patterns_by_hand():
+    # sums of ±1 ±2 ±3: 0 0 2 −2 4 −4 6 −6; all reach the observed 1 + 2 − 3 = 0, six of eight reach 1 − 2 + 3 = 2
+    assert sign_flip_p(np.array([1.0, 2, -3]), rng()) == 1
+    assert sign_flip_p(np.array([1.0, -2, 3]), rng()) == 6 / 8
+
+
+def test_equal_sums_by_another_order_of_additions_count():
+    assert sign_flip_p(np.array([0.1, 0.2, 0.3, -0.1, -0.2, -0.3]), rng()) == 1
+
+
+def test_ties_do_not_change_p():
+    assert sign_flip_p(np.array([1.0, 2, 3, 4, 5, 0, 0]), rng()) == 2 / 32
+
+
+def test_monte_carlo_p_is_never_zero_and_agrees_with_the_exact_one():
+    assert sign_flip_p(np.full(40, 1.0), rng()) == 1 / (RESAMPLES + 1)
+    differences = rng(1).normal(0.5, 1, 12)
+    exact = sign_flip_p(differences, rng())
+    sampled = sign_flip_p(np.concatenate([differences, [0.0]]), rng())  # a tie: 13 pairs, the same question
+    assert sampled == pytest.approx(exact, abs=0.02)
+
+
+def test_no_pair_has_no_p_and_no_interval():
+    assert np.isnan(sign_flip_p(np.array([]), rng()))
+    assert np.isnan(bca_interval(np.array([]), rng())).all()
+
+
+def test_one_pair_has_no_interval_and_equal_pairs_have_a_point():
+    assert np.isnan(bca_interval(np.array([3.0]), rng())).all()
+    assert bca_interval(np.array([3.0, 3, 3]), rng()) == (3, 3)
+
+
+def test_bca_agrees_with_scipy():
+    from scipy.stats import bootstrap
+
+    x = rng(3).exponential(1, 40)
+    theirs = bootstrap((x,), np.mean, n_resamples=20_000, method="BCa", rng=rng(4)).confidence_interval
+    assert bca_interval(x, rng(5)) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+
+
+def test_bca_covers_the_mean_of_skewed_data_about_as_often_as_it_says():
+    hits = 0
+    for trial in range(200):
+        low, high = bca_interval(rng(trial).exponential(1, 30), rng(trial + 1000))
+        hits += low <= 1 <= high
+    assert 0.88 <= hits / 200 <= 0.98
+
+
+def test_holm_by_hand():
+    # ranks: 0.01 × 4, 0.02 × 3 = 0.06, 0.03 × 2 = 0.06, 0.5 × 1
+    assert holm(np.array([0.02, 0.01, 0.5, 0.03])) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+
+
+def test_holm_never_decreases_never_passes_one_and_skips_missing():
+    adjusted = holm(np.array([0.9, np.nan, 0.6]))
+    assert adjusted[[0, 2]] == pytest.approx([1, 1])
+    assert np.isnan(adjusted[1])
+    assert holm(np.array([])).size == 0
+
+
+@pytest.mark.parametrize("n", [1, 7, 1_000, 1_000_000])
+def test_blocks_add_up(n: int):
+    assert sum(blocks(n, 10_000)) == 10_000

@@ -1,0 +1,75 @@
+import subprocess
+import sys
+from pathlib import Path
+
+from job_folders import score, write_job
+
+from analysis.study import finish
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_finish_leaves_tables_figures_and_report_and_says_who_won(pair: Path):
+    text = finish(pair)
+    for name in (
+        "results.csv",
+        "comparison.csv",
+        "report.html",
+        "figures/score_by_round.pdf",
+        "figures/score_by_round.png",
+    ):
+        assert (pair / name).stat().st_size > 0
+    assert not [path for path in pair.rglob("*.tmp")]
+    assert "small-1b − large-70b" in text
+    assert "+3 [" in text
+    assert "rejected  small-1b: 1 of 6 (17 %)" in text
+    assert text.endswith(f"report  {pair / 'report.html'}")
+
+
+def test_finish_twice_gives_the_same_files(pair: Path):
+    finish(pair)
+    names = ("results.csv", "comparison.csv", "report.html", "figures/score_by_round.pdf", "figures/score_by_round.png")
+    before = {name: (pair / name).read_bytes() for name in names}
+    finish(pair)
+    assert before == {name: (pair / name).read_bytes() for name in names}
+
+
+def test_only_failed_jobs(tmp_path: Path):
+    for level in ("a", "b"):
+        write_job(tmp_path / level, level, status="failed", error="out of luck\nat line 2")
+    text = finish(tmp_path)
+    assert "nothing to compare: no completed job has scored evolved records" in text
+    assert "failed  job a (a)  out of luck\n" in text
+    assert (tmp_path / "results.csv").read_text().count("failed") == 2
+    assert "out of luck" in (tmp_path / "report.html").read_text()
+
+
+def test_a_missing_side_is_said_and_the_rest_given(tmp_path: Path):
+    write_job(tmp_path / "0", "a", {"complexity_score": [score("s1", 1, 3)]})
+    write_job(tmp_path / "1", "b", status="failed", error="out of luck")
+    text = finish(tmp_path)
+    assert "no seed scored under both" in text
+    assert "b has no completed job with this metric" in text
+
+
+def test_a_single_run_lists_its_means_with_unparsed(tmp_path: Path):
+    write_job(tmp_path, scores={"m": [score("s1", 1, 4, "m"), score("s2", 1, None, "m")]})
+    [row] = [line for line in finish(tmp_path).splitlines() if line.startswith("1 ")]
+    assert row.split() == ["1", "m", "4", "[4,", "4]", "1", "1"]
+
+
+def test_importing_it_is_light():
+    heavy = "{'torch', 'transformers', 'pandas', 'matplotlib', 'scipy'}"
+    code = f"import sys, analysis.study; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_the_command_redoes_it_and_names_a_wrong_folder(pair: Path):
+    done = subprocess.run([sys.executable, "-m", "analysis.study", pair], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "report  " in done.stdout
+    wrong = subprocess.run(
+        [sys.executable, "-m", "analysis.study", "/nowhere"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (wrong.returncode, wrong.stderr.startswith("error: /nowhere: no such folder")) == (1, True)

@@ -51,7 +51,7 @@ def vllm_server(needs_vllm, smollm2, tmp_path_factory) -> Iterator[Server]:
     # what `vllm serve` runs; the CPU build's own `vllm` command looks for a distribution of that name and fails
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(smollm2.folder)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", server.model]
-    command += ["--max-model-len", "2048", "--enforce-eager"]
+    command += ["--max-model-len", "2048", "--enforce-eager", "--dtype", "float32"]
     settings = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     log = tmp_path_factory.mktemp("vllm") / "serve.log"
     with log.open("w") as out:

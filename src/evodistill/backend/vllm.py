@@ -63,11 +63,12 @@ class VLLM(Backend):
         from vllm.exceptions import VLLMError
         from vllm.platforms import current_platform
 
-        # null is vLLM's own default; compiling for the CPU takes longer than most runs that have no GPU
-        engine = {"enforce_eager": current_platform.is_cpu() or None} | dict(self.engine)
+        engine = {key: value for key, value in self.engine.items() if value is not None}
+        # compiling for the CPU takes a minute, longer than most runs that have no GPU gain by it
+        engine.setdefault("enforce_eager", current_platform.is_cpu())
         log.info("model %s: starting vLLM on %s", self.name, current_platform.device_name)
         try:
-            return LLM(folder, **{key: value for key, value in engine.items() if value is not None})
+            return LLM(folder, **engine)
         except (TypeError, ValueError, VLLMError) as error:  # a key or a value of `engine` that vLLM refuses
             raise RunError(f"model {self.name}: vLLM refuses engine: {first_line(error)}") from error
         except RuntimeError as error:  # the engine's process ended and has said why on the console
@@ -227,7 +228,7 @@ def texts(request: Request) -> list[str]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says; pydantic says it in the third line, behind a count and the name of the field."""
+    """What an error says; pydantic says it behind a count, a field's name in between, and explains it at length."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     counted = "validation error" in lines[0] and len(lines) > 1
-    return " ".join(lines[1:3]).partition(" [type=")[0] if counted else lines[0]
+    return " ".join(lines[1:3]).partition(" [type=")[0].partition(". ")[0] if counted else lines[0]

@@ -52,8 +52,8 @@ class Warnings:
 def compare(scores: DataFrame, factor: str = "evolver", order: Sequence[str] = ()) -> DataFrame:
     """All pairs of levels of `factor`, in `order` (else sorted), as rows of COLUMNS.
 
-    `winner` is a level or "cannot tell". `order` may name levels without a single score: they get rows with n_pairs 0. `attrs["warnings"]` says what is
-    missing or thin.
+    `winner` is a level or "cannot tell". `order` may name levels without a single score: they get rows with n_pairs
+    0. `attrs["warnings"]` says what is missing or thin.
     """
     import pandas as pd
 
@@ -157,7 +157,7 @@ def number(value: float | None, sign: bool = False) -> str:
         return "–"
     size = abs(value)
     text = f"{value:.0f}" if size >= 1000 else f"{value:.3g}" if size == 0 or size >= 1e-4 else f"{value:.1e}"
-    return f"+{text}" if sign and value > 0 else text.replace("-", "−")
+    return ("+" if sign and value > 0 else "") + text.replace("-", "−")
 
 
 def gap(row: Any) -> str:

@@ -67,8 +67,9 @@ def draw(table: DataFrame) -> Figure:
 def bins(values: np.ndarray) -> np.ndarray:
     """Edges over the central 99 %, Freedman-Diaconis wide, 6 to 40 of them."""
     low, high = np.quantile(values, [0.005, 0.995])
-    if high <= low:
-        return np.array([low - 0.5, low + 0.5])
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        # equal but for rounding: one bin, not a picture of the rounding
+        return np.array([low - 0.5, high + 0.5])
     inside = values[(values >= low) & (values <= high)]
     count = len(np.histogram_bin_edges(inside, bins="fd")) - 1
     return np.linspace(low, high, min(max(count, 6), 40) + 1)

@@ -7,6 +7,7 @@ the same distinction for a copy in grey.
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -150,6 +151,8 @@ def styled() -> AbstractContextManager[None]:
 
 def render(figure: Figure, format: str) -> bytes:
     """The bytes of a file without a date in it: the same figure gives the same file."""
+    # what a PDF's font subset holds is told at INFO, some 30 lines a figure
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     stamp = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[format]
     with styled(), io.BytesIO() as file:
         figure.savefig(file, format=format, dpi=160, metadata=stamp)

@@ -133,3 +133,7 @@ def test_words_say_the_interval_and_what_the_correction_leaves(pair: Path):
 )
 def test_numbers_for_people(value: float | None, text: str):
     assert number(value) == text
+
+
+def test_a_signed_number_shows_its_plus():
+    assert [number(value, sign=True) for value in (1.5, 0.0, -1.5, 2e-9)] == ["+1.5", "0", "−1.5", "+2.0e−09"]

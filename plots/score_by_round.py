@@ -72,15 +72,17 @@ def lines(panel: Axes, side: DataFrame, look: style.Look, shift: float) -> Artis
     fan = side["run"].map({run: step * (k - (len(runs) - 1) / 2) for k, run in enumerate(runs)})
     x = (side["round"] + shift + fan).to_numpy(float)
     y, low, high = (side[name].to_numpy(float) for name in ("value", "ci_low", "ci_high"))
+    # many runs: thin and without caps, so that the line through their means stays on top
+    stroke = (
+        {"capsize": 2.5, "linewidth": 1.2} if len(runs) == 1 else {"linewidth": max(0.4, 1.2 / len(runs)), "alpha": 0.6}
+    )
     # around its own middle: a BCa interval need not hold the mean
-    panel.errorbar(
-        x, (low + high) / 2, yerr=(high - low) / 2, fmt="none", ecolor=look.color, capsize=2.5, linewidth=1.2
-    )
-    panel.scatter(x, y, s=16, color=look.color, marker=look.marker, zorder=3)
+    panel.errorbar(x, (low + high) / 2, yerr=(high - low) / 2, fmt="none", ecolor=look.color, **stroke)
+    panel.scatter(x, y, s=16 / len(runs), color=look.color, marker=look.marker)
     means = side.groupby("round")["value"].mean()
-    [line] = panel.plot(
-        means.index.to_numpy(float) + shift, means, look.line, color=look.color, marker=look.marker, markersize=4
-    )
+    at = means.index.to_numpy(float) + shift
+    shape = {"color": look.color, "marker": look.marker, "markersize": 5, "markeredgecolor": "white", "zorder": 4}
+    [line] = panel.plot(at, means.to_numpy(float), look.line, **shape)
     return line
 
 

@@ -83,7 +83,9 @@ class Session:
                     return
                 self.done.put((position, completion))
                 if any(self.limits.budget.values()) and not completion.error and not self.api.ledger.reported:
-                    raise self.stop("its replies report no tokens, so engine.budget cannot be kept; set it to {}")
+                    raise self.stop(
+                        "its replies report no tokens, so engine.budget cannot be kept: set its limits to null"
+                    )
                 # where the reader has fallen behind: what is not yet durable stays little
                 while self.done.qsize() > 2 * self.workers:
                     await asyncio.sleep(0.01)

@@ -29,7 +29,7 @@ class Limits:
     backoff_s: float = 1.0
     max_wait_s: float = 120.0
     breaker: int = 8
-    budget: Mapping[str, float | None] = field(default_factory=dict)  # {max_tokens: …, max_usd: …}
+    budget: Mapping[str, float | None] = field(default_factory=lambda: {"max_tokens": None, "max_usd": None})
 
     @classmethod
     def from_engine(cls, engine: Mapping[str, object]) -> Limits:

@@ -1,8 +1,8 @@
 """A batch of prompts continued side by side: the decoding loop of the transformers backend.
 
-It differs from `model.generate` in three ways. Every request draws from its own generator, so that a draw does not depend
-on its neighbours. Requests that have ended leave the batch. And the key-value cache grows in place instead of being copied
-at every token.
+It differs from `model.generate` in three ways. Every request draws from its own generator, so that a draw does not
+depend on its neighbours. Requests that have ended leave the batch. And the key-value cache grows in place instead of
+being copied at every token.
 """
 
 from __future__ import annotations
@@ -65,11 +65,10 @@ def decode(
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     uniforms = torch.stack([uniform(row.seed, sampling) for row in rows]).to(device)
     cache = Cache(layer_class_to_replicate=RoomyLayer)
-    while rows:
+    for step in range(sampling.max_tokens):
         answer = model(inputs, attention_mask=mask, position_ids=places, past_key_values=cache, logits_to_keep=1)
         logits = answer.logits[:, -1]
-        done = torch.tensor([len(row.tokens) for row in rows], device=device)
-        chosen = pick(logits, sampling, uniforms.gather(1, done.clamp(max=uniforms.shape[1] - 1)[:, None]))
+        chosen = pick(logits, sampling, uniforms[:, step, None])
         tops = alternatives(tokenizer, logits, chosen, sampling.logprobs) if sampling.logprobs else [None] * len(rows)
         ended = []
         for row, token, top in zip(rows, chosen.tolist(), tops, strict=True):
@@ -84,20 +83,20 @@ def decode(
         if ended:
             yield ended
         alive = [number for number, row in enumerate(rows) if not row.done]
+        if not alive:
+            return
         inputs, places = chosen[:, None], places[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], -1)
         # rows that have ended cost as much as the others; moving the cache costs about two steps
-        if not alive or 2 * len(alive) <= len(rows):
-            keep = torch.tensor(alive, device=device, dtype=torch.long)
+        if 2 * len(alive) <= len(rows):
+            keep = torch.tensor(alive, device=device)
             rows = [rows[number] for number in alive]
             inputs, places, mask, uniforms = inputs[keep], places[keep], mask[keep], uniforms[keep]
             cache.batch_select_indices(keep)
 
 
 def uniform(seed: int, sampling: Sampling) -> torch.Tensor:
-    """The random numbers of one request in [0, 1), one per output position; drawn on the CPU, so equal on every device."""
-    if sampling.temperature == 0:
-        return torch.zeros(1, dtype=torch.float64)
+    """The random numbers of one request in [0, 1), one per output position; drawn on the CPU, equal on any device."""
     return torch.rand(sampling.max_tokens, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
@@ -129,8 +128,8 @@ def edge(chances: torch.Tensor, top_p: float) -> torch.Tensor:
 def alternatives(
     tokenizer: PreTrainedTokenizerBase, logits: torch.Tensor, chosen: torch.Tensor, n: int
 ) -> list[list[tuple[str, float]]]:
-    """Per row the chosen token, then the others of the `n` most probable ones: raw log-probabilities, before temperature
-    and top_p."""
+    """Per row the chosen token, then the others of the `n` most probable ones: raw log-probabilities, before
+    temperature and top_p."""
     raw = torch.log_softmax(logits.float(), -1)
     best = raw.topk(min(n, raw.shape[1]))
     rows = zip(
@@ -175,8 +174,8 @@ def ending(
 
 
 class RoomyLayer(DynamicLayer):
-    """Keys and values in buffers with room at their end. `DynamicLayer` copies all it holds at every token, which is most
-    of the time of a large batch on a CPU."""
+    """Keys and values in buffers with room at their end. `DynamicLayer` copies all it holds at every token, which is
+    most of the time of a large batch on a CPU."""
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object

@@ -1,8 +1,8 @@
 """Log-probabilities of given texts, as fast as the matrix products allow: the scoring loop of the transformers backend.
 
 All texts are one pool, sorted by length, so that batches need hardly any padding. They are padded on the right and take
-no mask: causal attention never looks there. The logits exist for a block of positions and of the vocabulary at a time, and
-for no padding. `benchmarks/ifd.py` measures it.
+no mask: causal attention never looks there. The logits exist for a block of positions and of the vocabulary at a time,
+and for no padding. `benchmarks/ifd.py` measures it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 PADDING = 0.08  # largest share of a batch that may be padding
 # (rows, vocabulary entries) of the logits that exist at a time: a CPU core keeps them in its second-level cache
-BLOCK = {"cpu": (256, 4096), "cuda": (4096, 32768)}
+BLOCK = {"cpu": (512, 2048), "cuda": (4096, 32768)}
 
 
 def plan(texts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
@@ -35,7 +35,7 @@ def plan(texts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
 
 
 class Scorer:
-    """The body of a causal model and its head, run one after the other. `compiled`: the layers go through torch.compile."""
+    """The body of a causal model and its head, one after the other. `compiled`: the layers go through torch.compile."""
 
     def __init__(self, model: PreTrainedModel, compiled: bool) -> None:
         self.model, self.body, self.head = model, model.base_model, model.get_output_embeddings()
@@ -83,11 +83,11 @@ class Scorer:
         for start in range(0, len(weights), columns):
             part = slice(start, start + columns)
             logits = nn.functional.linear(states, weights[part], None if biases is None else biases[part])
-            higher = torch.maximum(top, logits.amax(-1, keepdim=True).float())
-            mass = mass * (top - higher).exp_() + (logits.float() - higher).exp_().sum(-1, keepdim=True)
-            top = higher
             place = targets[:, None] - start
             inside = (place >= 0) & (place < logits.shape[-1])
             found = torch.where(inside, logits.gather(-1, place.clamp(0, logits.shape[-1] - 1)).float(), found)
+            higher = torch.maximum(top, logits.amax(-1, keepdim=True).float())
+            mass = mass * (top - higher).exp_() + logits.float().sub_(higher).exp_().sum(-1, keepdim=True)
+            top = higher
         # the target's own logit is part of the mass: only rounding can lift the result above 0
         return (found - top - mass.log()).clamp_(max=0)[:, 0]

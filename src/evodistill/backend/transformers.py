@@ -104,10 +104,12 @@ class Transformers(Backend):
         import torch
         from transformers import AutoModelForCausalLM
 
-        from evodistill.backend import attention
+        from evodistill.backend import attention, heap
 
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
+        if self.device.type == "cpu":
+            heap.keep()
         kind = self.settings.attention
         if kind == "auto":
             kind = attention.register() if self.device.type == "cpu" else "sdpa"

@@ -352,9 +352,9 @@ def test_requests_per_minute_spread_the_requests():
 def test_tokens_per_minute_hold_by_what_was_really_used():
     with StubServer() as server:
         start = time.monotonic()
-        # 3,000 a minute = 50 a second; each takes 5, though up to 2,048 are feared before the first answer
+        # 3,000 a minute = 50 a second; each takes 5, though 1,000 are feared before the first answer
         client(server.url, engine={"tokens_per_minute": 3000, "concurrency": 1}).generate(
-            chats(24), Sampling(max_tokens=100)
+            chats(24), Sampling(max_tokens=1000)
         )
         took = time.monotonic() - start
     assert 24 * 5 / 50 - 1.2 <= took < 10

@@ -208,10 +208,10 @@ class VLLM(Backend):
 
 def completion(output: RequestOutput) -> Completion:
     made = output.outputs[0]
-    counts = {"prompt_tokens": len(output.prompt_token_ids), "completion_tokens": len(made.token_ids)}
+    counts = (len(output.prompt_token_ids or ()), len(made.token_ids))
     if made.finish_reason not in ("stop", "length"):
-        return Completion("", "error", **counts, error=f"vLLM ended the request with {made.finish_reason}")
-    return Completion(made.text, made.finish_reason, **counts, logprobs=tuple(alternatives(made)))
+        return Completion("", "error", *counts, error=f"vLLM ended the request with {made.finish_reason}")
+    return Completion(made.text, made.finish_reason, *counts, logprobs=tuple(alternatives(made)))
 
 
 def alternatives(made: CompletionOutput) -> Iterator[list[tuple[str, float]]]:

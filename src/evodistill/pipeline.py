@@ -19,7 +19,7 @@ from evodistill.backend import Backend, Usage
 from evodistill.backend.cache import Cache, Cached
 from evodistill.metric import Score
 from evodistill.record import Record, digest, read_jsonl, read_records, split, to_line
-from evodistill.store import Store, write_json, write_lines
+from evodistill.store import Store, named_errors, write_json, write_lines
 
 log = logging.getLogger(__name__)
 
@@ -77,23 +77,19 @@ class Models(dict[str, Cached]):
 def run(cfg: DictConfig, out: Path) -> dict[str, float]:
     """Check, run and measure one experiment; writes its results under `out` and returns the means."""
     started = time.monotonic()
-    config.check(cfg)
     status = {"status": "running", "error": "", "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "seconds": 0.0, "run": out.name}
     status |= results.facts(cfg) | {"version": __version__}
-    out.mkdir(parents=True, exist_ok=True)
+    with named_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     write_json(out / "status.json", status)
-    tracker = config.build(cfg.tracker)
     try:
-        tracker.start(OmegaConf.to_container(cfg, resolve=True), status, out)
-        measured = Runner(cfg, out, tracker.step)()
-        write_json(out / "metrics.json", measured)
-        tracker.finish(measured, out)
+        config.check(cfg)
+        measured = tracked(cfg, status, out)
         status["status"] = "completed"
-    except BaseException as error:
-        status |= {"status": "failed", "error": f"{type(error).__name__}: {error}" if not isinstance(error, RunError) else str(error)}
+    except BaseException as error:  # also an interrupt: the table of a study shows what became of every job
+        status |= {"status": "failed", "error": str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"}
         raise
     finally:
-        tracker.close()
         status["seconds"] = round(time.monotonic() - started, 3)
         write_json(out / "status.json", status)
     return {
@@ -102,6 +98,19 @@ def run(cfg: DictConfig, out: Path) -> dict[str, float]:
         for number, summary in rounds.items()
         if summary["mean"] is not None
     }
+
+
+def tracked(cfg: DictConfig, facts: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """The content of `metrics.json`, written and told to the tracker, which is closed whatever happens."""
+    tracker = config.build(cfg.tracker)
+    try:
+        tracker.start(OmegaConf.to_container(cfg, resolve=True), facts, out)
+        measured = Runner(cfg, out, tracker.step)()
+        write_json(out / "metrics.json", measured)
+        tracker.finish(measured, out)
+    finally:
+        tracker.close()
+    return measured
 
 
 class Runner:

@@ -77,17 +77,20 @@ def interval(values: Any, seed: str) -> list[float] | None:
 
 
 def by_round(records: Iterable[Record], rejects: Iterable[Record]) -> dict[str, dict[str, Any]]:
-    """{round: {made, kept, rejected, reasons}} over the records and rejects of all steps; each record counts once."""
-    kept: dict[int, set[str]] = {}
-    lost: dict[int, dict[str, str]] = {}
+    """{round: {made, kept, rejected, carried, reasons}}, each record counted once: what was made is kept or rejected; what
+    stands in for a failed record (operation keep_parent) is carried."""
+    kept: dict[int, int] = {}
+    carried: dict[int, int] = {}
+    reasons: dict[int, Counter[str]] = {}
     for record in records:
-        kept.setdefault(record.origin.round, set()).add(record.id)
+        counts = carried if record.origin.operation == "keep_parent" else kept
+        counts[record.origin.round] = counts.get(record.origin.round, 0) + 1
     for record in rejects:
-        lost.setdefault(record.origin.round, {})[record.id] = record.fault.reason if record.fault else ""
+        reasons.setdefault(record.origin.round, Counter())[record.fault.reason if record.fault else ""] += 1
     out = {}
-    for number in sorted(kept.keys() | lost.keys()):
-        gone = lost.get(number, {})
-        there = kept.get(number, set()) - gone.keys()
-        reasons = dict(Counter(gone.values()).most_common())
-        out[str(number)] = {"made": len(there) + len(gone), "kept": len(there), "rejected": len(gone), "reasons": reasons}
+    for number in sorted(kept.keys() | carried.keys() | reasons.keys()):
+        lost = reasons.get(number, Counter())
+        there = kept.get(number, 0)
+        out[str(number)] = {"made": there + lost.total(), "kept": there, "rejected": lost.total(), "carried": carried.get(number, 0),
+                            "reasons": dict(lost.most_common())}  # fmt: skip
     return out

@@ -73,9 +73,24 @@ def test_each_round_evolves_the_survivors_of_the_last(seeds):
 
 def test_a_failed_record_goes_on_in_its_parents_form(seeds):
     made, fake = evolve([seeds[0]], seeds[0].instruction, longer(seeds[0]), rounds=2)
-    assert [record.fault.reason if record.fault else "" for record in made] == ["", "unchanged", ""]
-    assert made[2].origin.parent == seeds[0].id
+    seed, failed, kept, child = made
+    assert [record.fault.reason if record.fault else "" for record in made] == ["", "unchanged", "", ""]
+    assert (kept.instruction, kept.origin.operation, kept.origin.round, kept.origin.model) == (seed.instruction, "keep_parent", 1, "")
+    assert failed.origin.parent == kept.origin.parent == seed.id and child.origin.parent == kept.id
     assert len(fake.asked) == 2
+
+
+def test_the_usable_records_of_a_round_are_one_for_each_line(seeds):
+    """So that two evolvers are compared on the same seeds, however often one of them fails."""
+    made, _ = evolve(seeds, longer(seeds[0]), "", seeds[2].instruction, longer(seeds[3]), "I'm sorry.", *["", "", "", "", ""], rounds=2)
+    for number in (1, 2):
+        assert sorted(r.origin.seed for r in made if r.origin.round == number and not r.fault) == sorted(seed.id for seed in seeds)
+
+
+def test_a_kept_parent_leaves_its_answer_behind():
+    """One teacher answers the whole round."""
+    made, _ = evolve([Record.seed("Name three kinds of tea.", output="Green, black, white.")], "")
+    assert made[2].origin.operation == "keep_parent" and made[2].output == ""
 
 
 def test_or_drops_out(seeds):
@@ -135,7 +150,7 @@ def test_equality_is_asked_where_wanted(seeds):
     evolver, judge = Fake.scripted(longer(seeds[0]), longer(seeds[2]), ""), Fake.scripted("Equal", "**Not Equal**")
     step = EvolInstruct(model="evolver", rounds=1, eliminator=Eliminator(equality="judge"))
     made = step([seeds[0], seeds[2], seeds[3]], {"evolver": evolver, "judge": judge})
-    assert [record.fault.reason if record.fault else "" for record in made[3:]] == ["no_gain", "", "empty"]
+    assert [record.fault.reason if record.fault else "" for record in made[3:6]] == ["no_gain", "", "empty"]
     assert step.roles == ("evolver", "judge") and len(judge.asked) == 2
 
 

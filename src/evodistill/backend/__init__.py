@@ -121,7 +121,9 @@ class Backend:
     source: str = "auto"  # auto | hub | package
     size: float | None = None  # billions of parameters
     price: Mapping[str, float] | None = None  # USD per million tokens: {prompt: …, completion: …}
-    engine: Mapping[str, object] = field(default_factory=dict)  # throughput and placement only: never part of the identity
+    engine: Mapping[str, object] = field(
+        default_factory=dict
+    )  # throughput and placement only: never part of the identity
 
     @property
     def identity(self) -> str:
@@ -129,15 +131,21 @@ class Backend:
         raise NotImplementedError
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
-        raise RunError(f"model {self.name}: its backend {type(self).__name__} cannot generate text; choose another backend for this role")
+        raise RunError(
+            f"model {self.name}: its backend {type(self).__name__} cannot generate text; choose another backend for this role"
+        )
         yield []
 
     def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
-        raise RunError(f"model {self.name}: its backend {type(self).__name__} cannot score given text; choose transformers or vllm")
+        raise RunError(
+            f"model {self.name}: its backend {type(self).__name__} cannot score given text; choose transformers or vllm"
+        )
         yield []
 
     def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
-        raise RunError(f"model {self.name}: its backend {type(self).__name__} is no embedder; choose a model with backend embedder")
+        raise RunError(
+            f"model {self.name}: its backend {type(self).__name__} is no embedder; choose a model with backend embedder"
+        )
         yield []
 
     def close(self) -> None:

@@ -42,9 +42,13 @@ class Cache:
             self.db = sqlite3.connect(path, timeout=120, isolation_level=None)
             version = self.db.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
-                raise RunError(f"{path} was written by a newer evodistill (format {version}, this one reads {VERSION}): update, or move it away")
+                raise RunError(
+                    f"{path} was written by a newer evodistill (format {version}, this one reads {VERSION}): update, or move it away"
+                )
             self.db.execute("PRAGMA journal_mode=WAL")
-            self.db.execute("PRAGMA synchronous=FULL")  # one fsync per group: survives a power cut, costs about a millisecond
+            self.db.execute(
+                "PRAGMA synchronous=FULL"
+            )  # one fsync per group: survives a power cut, costs about a millisecond
             self.db.execute("CREATE TABLE IF NOT EXISTS results (key BLOB PRIMARY KEY, value BLOB NOT NULL)")
             self.db.execute(f"PRAGMA user_version={VERSION}")
 
@@ -54,11 +58,17 @@ class Cache:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise RunError(f"{self.path}: {error}; free the disk or fix the folder's rights, then run the same command again") from None
+            raise RunError(
+                f"{self.path}: {error}; free the disk or fix the folder's rights, then run the same command again"
+            ) from None
         except sqlite3.DatabaseError as error:
-            raise RunError(f"{self.path} is damaged ({error}): move it away; finished steps are kept, open requests are asked again") from None
+            raise RunError(
+                f"{self.path} is damaged ({error}): move it away; finished steps are kept, open requests are asked again"
+            ) from None
         except OSError as error:
-            raise RunError(f"{self.path}: {error.strerror}; free the disk or fix the folder's rights, then run the same command again") from None
+            raise RunError(
+                f"{self.path}: {error.strerror}; free the disk or fix the folder's rights, then run the same command again"
+            ) from None
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The values that are there."""
@@ -77,7 +87,9 @@ class Cache:
             return
         with self.named_errors():
             self.db.execute("BEGIN IMMEDIATE")
-            self.db.executemany("INSERT OR IGNORE INTO results VALUES (?, ?)", [(bytes.fromhex(key), value) for key, value in items])
+            self.db.executemany(
+                "INSERT OR IGNORE INTO results VALUES (?, ?)", [(bytes.fromhex(key), value) for key, value in items]
+            )
             self.db.execute("COMMIT")
 
     def close(self) -> None:
@@ -100,12 +112,16 @@ class Cached(Backend):
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         keys = [request.key for request in requests]
-        return self.through(keys, lambda todo: self.inner.complete([requests[i] for i in todo]), pack_completion, unpack_completion)
+        return self.through(
+            keys, lambda todo: self.inner.complete([requests[i] for i in todo]), pack_completion, unpack_completion
+        )
 
     def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
         identity = self.identity
         keys = [digest([identity, "logprobs", list(text)], 16) for text in texts]
-        return self.through(keys, lambda todo: self.inner.score([texts[i] for i in todo]), pack_logprobs, unpack_logprobs)
+        return self.through(
+            keys, lambda todo: self.inner.score([texts[i] for i in todo]), pack_logprobs, unpack_logprobs
+        )
 
     def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
         identity = self.identity
@@ -136,7 +152,9 @@ class Cached(Backend):
         todo = list(wanted)
         with Progress(self.name, len(todo), done_before=len(hits)) as progress:
             for group in ask([wanted[key][0] for key in todo]):
-                self.cache.put([(todo[number], pack(value)) for number, value in group if not getattr(value, "error", "")])
+                self.cache.put(
+                    [(todo[number], pack(value)) for number, value in group if not getattr(value, "error", "")]
+                )
                 for _, value in group:
                     self.count(value)
                 progress.advance(len(group), self.usage)
@@ -163,7 +181,9 @@ def unpack_completion(data: bytes) -> Completion:
 def pack_logprobs(value: Logprobs) -> bytes:
     """Number of parts, length of each (uint32), then the float32 values."""
     lengths = [len(part) for part in value.parts]
-    return struct.pack(f"<{len(lengths) + 1}I", len(lengths), *lengths) + b"".join(part.astype("<f4").tobytes() for part in value.parts)
+    return struct.pack(f"<{len(lengths) + 1}I", len(lengths), *lengths) + b"".join(
+        part.astype("<f4").tobytes() for part in value.parts
+    )
 
 
 def unpack_logprobs(data: bytes) -> Logprobs:

@@ -30,7 +30,9 @@ class Fake(Backend):
     delay_s: float = 0.0  # before each group, to have something to interrupt
     group: int = GROUP
     script: Iterator[str | Completion] | None = field(default=None, init=False)
-    asked: list[Request] = field(default_factory=list, init=False)  # what a scripted model was asked, for tests of prompts
+    asked: list[Request] = field(
+        default_factory=list, init=False
+    )  # what a scripted model was asked, for tests of prompts
 
     @classmethod
     def scripted(cls, *replies: str | Completion) -> Fake:
@@ -39,7 +41,9 @@ class Fake(Backend):
         return fake
 
     def __post_init__(self) -> None:
-        self.compiled = [(re.compile(rule["match"], re.S), [as_mapping(reply) for reply in rule["replies"]]) for rule in self.rules]
+        self.compiled = [
+            (re.compile(rule["match"], re.S), [as_mapping(reply) for reply in rule["replies"]]) for rule in self.rules
+        ]
 
     @property
     def identity(self) -> str:
@@ -67,7 +71,9 @@ class Fake(Backend):
                 chosen = replies[request.seed % len(replies)]
                 words = re.sub(r"\\g<(\w+)>", lambda found: match[found[1]] or "", chosen["text"])
                 return Completion(words, chosen["finish_reason"], len(text.split()), len(words.split()))
-        raise RunError(f"model {self.name}: no rule of conf/backend/fake.yaml matches this prompt, add one: {text[:200]!r}")
+        raise RunError(
+            f"model {self.name}: no rule of conf/backend/fake.yaml matches this prompt, add one: {text[:200]!r}"
+        )
 
     def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
         import numpy as np
@@ -78,7 +84,9 @@ class Fake(Backend):
                 arrays = []
                 for number, part in enumerate(parts):
                     ease = 1 + number / 8  # a later part is easier, as text is in its context
-                    arrays.append(np.array([-((hash_of(word) % 997) / 199 + 0.01) / ease for word in part.split()], np.float32))
+                    arrays.append(
+                        np.array([-((hash_of(word) % 997) / 199 + 0.01) / ease for word in part.split()], np.float32)
+                    )
                 group.append((start + i, Logprobs(tuple(arrays))))
             yield group
 

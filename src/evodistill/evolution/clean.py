@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 HEADING = re.compile(
-    r"(?im)^[ \t>*_#]*(?:the |your |my |a )?(?:final(?:ly)? |newly |new )?(?:rewritten|created|evolved|new|revised|improved|harder)"
+    r"(?im)^[ \t>*_#]*(?:the |your |my |a )?(?:final(?:ly)? |newly |new )?(?:rewritten|re-written|created|evolved|new|revised|improved|harder)"
     r"(?: version of the)?(?: given)? (?:prompt|instruction|question|version)[ \t*_#]*(?:\([^)\n]*\))?[ \t*_#]*[:：][ \t*_#]*"
 )
 PREAMBLE = re.compile(

@@ -20,16 +20,24 @@ if TYPE_CHECKING:
     from rensa import RMinHash, RMinHashLSH
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")  # CJK scripts have no spaces: a character is a word
-LEAKED = re.compile(r"(?i)\b(?:given|rewritten|created) (?:prompt|input)\b|#\s*(?:the )?(?:rewritten|created|given)\b|\bprompt (?:rewriter|creator)\b")
+# words of the evolution prompts, ours and the published ones (WizardLM's fourth rule)
+LEAKED = re.compile(
+    r"(?i)\b(?:given|rewritten|re-written|created|new|original|revised|evolved) (?:prompt|instruction|input)s?\b|#\s*(?:the )?(?:rewritten|created|given)\b"
+    r"|\bprompt (?:rewriter|creator)\b|\b(?:rewrite|rewriting) (?:an?|the|this|your) (?:\w+ )?(?:prompt|instruction)|\blanguage of the (?:prompt|instruction)"
+    r"|\b(?:harder|more (?:difficult|complex|challenging)) (?:version|prompt|instruction)\b|\bthe (?:prompt|instruction) (?:is|was|asks|has|must|should)\b"
+)
 REFUSAL = re.compile(r"(?i)\b(?:sorry|as an ai\b|as a language model|i (?:can ?not|can't|am unable|am not able))")
 REFUSAL_WORDS = 80  # WizardLM's second rule: "sorry" in a reply of fewer words
 ANSWER = re.compile(
-    r"(?i)\A\W{0,3}(?:the )?(?:final )?(?:answer|solution|response|output|result)(?: to [^\n:]{0,60})?\s*(?:is\b|:)|^####\s*[-\d]|\\boxed\{", re.M
+    r"(?im)\A\W{0,3}(?:the )?(?:final )?(?:answer|solution|response|output|result)(?: to [^\n:]{0,60})?\s*(?:is\b|:)"
+    r"|^\s*(?:A|Answer|Solution)\s*:|^####\s*[-\d]|\\boxed\{|\A(?:I(?:'ll|'ve| will| have| am going)|Let me|Let's)\b"
 )
+LIST = re.compile(r"\A\s*(?:[-*•]|\d+[.)])\s")
 CODE = re.compile(r"```|^\s*(?:def|class|import|from|#include|public|function|SELECT|const|let|var)\b.*[({;:]|^\s*\w+\([^)\n]*\)\s*[;{]?\s*$", re.M)
 TABLE = re.compile(r"^\s*\|?.+\|.+\|?\s*\n\s*\|?[\s:|-]*-[\s:|-]*\|", re.M)
 DIRECTIVE = re.compile(
-    r"(?i)[?]|(?:^|[.!;:,\n(]\s*|\b(?:and|then|please|to|also|you|must|should|can|could)\s+|[-*\d][.)]?\s+)(?:"
+    r"(?i)[?？؟]|\A\W*(?:what|who|whom|whose|which|where|when|why|how)(?: \w+){0,2}? (?:is|are|was|were|do|does|did|can|could|would|should|will|has|have|many|much)\b"
+    r"|(?:^|[.!;:,\n(]\s*|\b(?:and|then|please|to|also|you|must|should|can|could)\s+|[-*\d][.)]?\s+)(?:"
     "add|analy[sz]e|answer|apply|argue|arrange|assess|brainstorm|build|calculate|change|choose|classify|combine|come up|compare|complete|compose|"
     "compute|conduct|consider|construct|contrast|convert|correct|count|create|critique|debug|decide|define|delete|demonstrate|derive|describe|design|"
     "detect|determine|develop|devise|differentiate|discuss|distinguish|divide|draft|draw|edit|elaborate|enumerate|estimate|evaluate|examine|expand|"
@@ -39,7 +47,7 @@ DIRECTIVE = re.compile(
     "provide|put|quote|rank|rate|read|rearrange|recommend|reconstruct|reduce|refactor|rename|rephrase|replace|report|research|respond|restate|return|"
     "reverse|review|revise|rewrite|round|say|search|select|sequence|share|show|simplify|simulate|solve|sort|specify|split|state|structure|study|"
     "subtract|suggest|sum|summari[sz]e|supply|support|synthesi[sz]e|take|tell|think|train|transcribe|transform|translate|trace|turn|update|use|"
-    "using|validate|verify|visuali[sz]e|what|when|where|which|who|why|how|write|your task|given"
+    "using|validate|verify|visuali[sz]e|write|your task is"
     r")\b"
 )
 KEPT = 0.5  # a child this similar to its parent is in its language: detection, the dearest rule, is for the others
@@ -107,8 +115,10 @@ class Eliminator:
 
 def answered(parent: str, child: str, answer: str) -> str:
     """How we know that the child answers the parent instead of asking something; empty if it does not."""
-    if match := ANSWER.search(child):
+    if (match := ANSWER.search(child)) and not ANSWER.search(parent):
         return match[0].strip()
+    if LIST.match(child) and not LIST.match(parent):
+        return "starts as a list"
     if answer:
         similarity = Indel.normalized_similarity(answer.lower()[:2000], child.lower()[:2000], score_cutoff=0.8)
         if similarity:

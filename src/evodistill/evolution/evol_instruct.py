@@ -20,6 +20,7 @@ from evodistill.record import Record
 
 DEPTH = ("constraints", "deepening", "concretizing", "reasoning")
 BREADTH = "breadth"
+KEPT = "keep_parent"  # operation of a record that stands in for a failed child
 EQUALITY = "evol_instruct/equality"
 
 
@@ -31,7 +32,7 @@ class EvolInstruct:
     rounds: int = 3
     breadth: bool = True  # brand-new instructions beside deeper ones
     operations: Sequence[str] = DEPTH  # prompts under evol_instruct/, in order; or your own .jinja files
-    on_failure: str = "keep_parent"  # the line goes on in its parent's form | drop: the line ends
+    on_failure: str = KEPT  # the line goes on in its parent's form | drop: the line ends
     eliminator: Eliminator = field(default_factory=Eliminator)
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, top_p=0.95, max_tokens=2048))
 
@@ -40,7 +41,7 @@ class EvolInstruct:
             raise ValueError(f"rounds must be ≥ 1, got {self.rounds}")
         if not self.operations:
             raise ValueError(f"operations is empty; give at least one of {', '.join(DEPTH)}")
-        if self.on_failure not in ("keep_parent", "drop"):
+        if self.on_failure not in (KEPT, "drop"):
             raise ValueError(f"on_failure must be keep_parent or drop, got {self.on_failure!r}")
 
     @property
@@ -57,7 +58,10 @@ class EvolInstruct:
         return (*self.operations, BREADTH) if self.breadth else tuple(self.operations)
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
-        """Every round is kept, with its number in the origin; what failed is kept too, with its reason."""
+        """Every round is kept, with its number in the origin; what failed is kept too, with its reason.
+
+        With `keep_parent` the usable records of a round are a whole data set, one record a line: two evolvers are compared on
+        the same seeds, and one that fails often does not win by the easy cases that it survived."""
         made = list(records)
         lines = [record for record in records if not record.fault]
         pool = Pool(self.eliminator.pool_similarity) if self.eliminator.pool_similarity else None
@@ -68,8 +72,11 @@ class EvolInstruct:
             children = [self.accept(record, reply, number, models) for record, reply in zip(lines, replies, strict=True)]
             children = self.unequal(lines, children, models)
             children = unique(children, pool) if pool else children
-            made += children
-            lines = [line for parent, child in zip(lines, children, strict=True) if (line := self.survivor(parent, child))]
+            failed = [parent for parent, child in zip(lines, children, strict=True) if child.fault]
+            stand_ins = {parent.id: kept(parent, number) for parent in failed} if self.on_failure == KEPT else {}
+            made += children + list(stand_ins.values())
+            lines = [stand_ins.get(parent.id) if child.fault else child for parent, child in zip(lines, children, strict=True)]
+            lines = [line for line in lines if line]
         return made
 
     def operation(self, record: Record, number: int) -> str:
@@ -119,10 +126,10 @@ class EvolInstruct:
                 out[i] = children[i].reject("no_gain", verdict.text, children[i].instruction)
         return out
 
-    def survivor(self, parent: Record, child: Record) -> Record | None:
-        if not child.fault:
-            return child
-        return parent if self.on_failure == "keep_parent" else None
+
+def kept(parent: Record, number: int) -> Record:
+    """The parent once more, as its line's record of this round. Without its answer: that comes from the one teacher."""
+    return parent.child(parent.instruction, parent.input, step="evol_instruct", operation=KEPT, round=number, model="")
 
 
 def template(operation: str) -> str:

@@ -1,0 +1,209 @@
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from conftest import FAKES, ROOT
+from evodistill import RunError
+from evodistill.pipeline import Models, run
+from evodistill.record import read_jsonl, read_records
+
+
+@pytest.fixture
+def smoke(cfg, tmp_path):
+    """Run the smoke experiment with overrides; gives its folder."""
+
+    def go(*overrides: str, name: str = "run") -> Path:
+        run(cfg("+experiment=smoke", f"artifacts={tmp_path}/artifacts", "dataset.limit=12", *overrides), tmp_path / name)
+        return tmp_path / name
+
+    return go
+
+
+def artifact(folder: Path, step: str) -> Path:
+    (row,) = [row for row in read_jsonl(folder / "steps.jsonl") if row["step"] == step]
+    return Path(row["path"])
+
+
+def test_nothing_is_lost(smoke):
+    """in + made = out + rejected, for every step, and the files hold what the counts say."""
+    folder = smoke()
+    for row in read_jsonl(folder / "steps.jsonl"):
+        assert row["in"] + row["made"] == row["out"] + row["rejected"]
+        if (Path(row["path"]) / "records.jsonl").exists():
+            assert len(read_records(Path(row["path"]) / "records.jsonl")) == row["out"]
+            assert len(read_records(Path(row["path"]) / "rejects.jsonl")) == row["rejected"]
+    rejects = read_records(artifact(folder, "evolution") / "rejects.jsonl")
+    assert rejects and all(record.fault and record.fault.reason for record in rejects)
+
+
+def test_a_second_run_asks_nothing_and_gives_the_same(smoke):
+    first, second = smoke(), smoke(name="again")
+    rows = list(read_jsonl(second / "steps.jsonl"))
+    assert all(row["reused"] and row["requests"] == 0 for row in rows)
+    assert (first / "metrics.json").read_bytes() == (second / "metrics.json").read_bytes()
+    for scores in (first / "scores").iterdir():
+        assert scores.read_bytes() == (second / "scores" / scores.name).read_bytes()
+
+
+def test_a_changed_later_step_reuses_the_earlier_ones(smoke):
+    smoke()
+    rows = {row["step"]: row for row in read_jsonl(smoke("respond.prompt=respond/brief", name="other") / "steps.jsonl")}
+    assert rows["evolution"]["reused"] and not rows["respond"]["reused"]
+
+
+@pytest.mark.parametrize("override", ["evolution.rounds=2", "seed=1", "evolution.breadth=false", "evolver.name=other", "evolution.sampling.top_p=0.9"])
+def test_what_changes_the_outcome_changes_the_hash(smoke, override):
+    first, second = smoke(), smoke(override, name="other")
+    assert artifact(first, "evolution") != artifact(second, "evolution")
+
+
+@pytest.mark.parametrize("override", ["evolver.group=3", "evolver.delay_s=0.001", "+evolver.engine.batch_size=3", "name=other"])
+def test_throughput_is_no_part_of_the_hash(smoke, override):
+    first, second = smoke(), smoke(override, name="other")
+    assert artifact(first, "evolution") == artifact(second, "evolution")
+
+
+def test_batching_cannot_change_a_draw(cfg, tmp_path):
+    made = []
+    for group in (1, 7, 512):
+        where = tmp_path / str(group)
+        run(cfg("+experiment=smoke", f"evolver.group={group}", f"artifacts={where}/artifacts", "metric=[]"), where / "run")
+        made.append((artifact(where / "run", "evolution") / "records.jsonl").read_bytes())
+    assert made[0] == made[1] == made[2]
+
+
+def test_roles_with_the_same_model_share_one_engine():
+    node = {"_target_": "evodistill.backend.fake.Fake", "name": "one"}
+    cfg = OmegaConf.create({"teacher": node, "judge": node, "student": node | {"name": "two"}})
+    models = Models(cfg, None)
+    assert models["teacher"] is models["judge"] and models["teacher"] is not models["student"]
+
+
+def test_a_failed_run_says_so(cfg, tmp_path):
+    with pytest.raises(RunError, match="no rule"):
+        run(cfg("+experiment=smoke", "teacher.rules=[]", f"artifacts={tmp_path}/artifacts"), tmp_path / "run")
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["status"] == "failed" and "no rule" in status["error"] and status["evolver"] == "fake"
+    assert [row["step"] for row in read_jsonl(tmp_path / "run" / "steps.jsonl")] == ["dataset", "evolution", "complexity_rate", "complexity_score"]
+
+
+def test_no_record_left_says_which_reason_removed_them(smoke, caplog):
+    smoke("evolution.eliminator.min_length_ratio=0", 'teacher.rules=[{match: ., replies: [{text: cut, finish_reason: length}]}]')
+    assert "no record is left" in caplog.text and "answer_truncated" in caplog.text
+
+
+def test_an_empty_selection_is_no_crash(cfg, tmp_path):
+    means = run(cfg("+experiment=smoke", f"artifacts={tmp_path}/artifacts", "dataset.limit=1"), tmp_path / "run")
+    assert isinstance(means, dict)
+
+
+# the real command line, and what can happen to it
+
+
+def command(folder: Path, *overrides: str) -> list[str]:
+    return [sys.executable, "run.py", "+experiment=smoke", *FAKES, f"artifacts={folder}/artifacts", f"hydra.run.dir={folder}/run", *overrides]
+
+
+def records_of(folder: Path) -> bytes:
+    found = sorted(path for path in (folder / "artifacts").glob("*/re*.jsonl"))
+    assert found
+    return b"".join(path.parent.name.encode() + path.read_bytes() for path in found)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run(command(folder), cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+def test_a_killed_run_goes_on_repeats_nothing_and_ends_the_same(undisturbed, tmp_path):
+    slow = command(tmp_path, "evolver.delay_s=0.02", "evolver.group=4", "teacher.delay_s=0.02", "teacher.group=4")
+    rng = random.Random(0)
+    for _ in range(4):
+        process = subprocess.Popen(slow, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(1.2, 2.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with sqlite3.connect(tmp_path / "artifacts" / "requests.sqlite") as db:
+        before = db.execute("SELECT count(*) FROM results").fetchone()[0]
+    subprocess.run(command(tmp_path), cwd=ROOT, check=True, capture_output=True)
+    with sqlite3.connect(tmp_path / "artifacts" / "requests.sqlite") as db:
+        after = db.execute("SELECT count(*) FROM results").fetchone()[0]
+    asked = sum(row["requests"] for row in read_jsonl(tmp_path / "run" / "steps.jsonl"))
+    assert before > 0, "the kills came too early to prove anything"
+    assert asked == after - before, "no finished request was repeated"
+    assert records_of(tmp_path) == records_of(undisturbed)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_two_jobs_at_once_on_one_store_end_the_same(undisturbed, tmp_path):
+    jobs = [subprocess.Popen(command(tmp_path, f"hydra.run.dir={tmp_path}/run-{n}", "evolver.delay_s=0.05", "evolver.group=16"), cwd=ROOT,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for n in (1, 2)]  # fmt: skip
+    assert [job.wait() for job in jobs] == [0, 0]
+    assert records_of(tmp_path) == records_of(undisturbed)
+    computed = [{row["step"] for row in read_jsonl(tmp_path / f"run-{n}" / "steps.jsonl") if not row["reused"]} for n in (1, 2)]
+    assert not computed[0] & computed[1], "no step was done twice"
+
+
+def test_a_sweep_collects_and_a_failed_job_is_a_row_and_an_exit_code(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "run.py", "-m", "+experiment=smoke", "dataset.limit=8", f"artifacts={tmp_path}/artifacts", f"hydra.sweep.dir={tmp_path}/sweep",
+         "evolver.name=fake-1b,fake-7b", "evolution.rounds=1,0"], cwd=ROOT, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode != 0 and "rounds must be ≥ 1, got 0" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    table = (tmp_path / "sweep" / "results.csv").read_text().splitlines()
+    assert sum(",completed," in line for line in table) > 10
+    for name in ("comparison.csv", "report.html"):
+        assert (tmp_path / "sweep" / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["+study=quickstart"], "is a sweep: add -m"),
+        (["evolution.rounds=0"], "rounds must be ≥ 1, got 0"),
+        (["dataset=jsonl", "dataset.path=nothing.jsonl"], "nothing.jsonl"),
+        (["model@evolver=nobody"], "nobody"),
+        (["artifacts=/proc/nothing"], "/proc/nothing"),
+        (["teacher.rules=[]"], "no rule of conf/backend/fake.yaml matches"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_no_traceback(tmp_path, overrides, message):
+    done = subprocess.run(command(tmp_path, *overrides), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_full_disk_is_one_line_and_finished_requests_stay(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        full = subprocess.run(command(tmp_path, f"artifacts={small}/artifacts"), cwd=ROOT, capture_output=True, text=True)
+        assert full.returncode != 0 and "Traceback" not in full.stderr + full.stdout
+        assert "free the disk" in full.stderr
+        subprocess.run(["mount", "-o", "remount,size=50m", str(small)], check=True)
+        subprocess.run(command(tmp_path, f"artifacts={small}/artifacts"), cwd=ROOT, check=True, capture_output=True)
+        reused = sum(row["cached"] for row in read_jsonl(tmp_path / "run" / "steps.jsonl"))
+        assert reused > 0
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_dry_run_prints_the_plan_and_asks_nothing(tmp_path):
+    done = subprocess.run(command(tmp_path, "dry_run=true", "model@evolver=llama31-8b"), cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "evolver = llama31-8b: 192 requests" in done.stdout
+    assert "first prompt of evolution (evolver)" in done.stdout and "Rewritten instruction:" in done.stdout
+    assert not (tmp_path / "artifacts").exists()

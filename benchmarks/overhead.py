@@ -18,7 +18,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WORDS = [a + b for a in ("ka", "lo", "mi", "ru", "ste", "tra", "vo", "ple") for b in ("ban", "dor", "fin", "gus", "lar", "met", "nor", "pil")]
+WORDS = [
+    a + b
+    for a in ("ka", "lo", "mi", "ru", "ste", "tra", "vo", "ple")
+    for b in ("ban", "dor", "fin", "gus", "lar", "met", "nor", "pil")
+]
 
 
 def write_seeds(path: Path, n: int) -> None:
@@ -27,7 +31,9 @@ def write_seeds(path: Path, n: int) -> None:
     with path.open("w") as file:
         for number in range(n):
             words = " ".join(rng.choices(WORDS, k=rng.randint(8, 24)))
-            file.write(json.dumps({"instruction": f"Explain how the {words} works in case {number}.", "input": ""}) + "\n")
+            file.write(
+                json.dumps({"instruction": f"Explain how the {words} works in case {number}.", "input": ""}) + "\n"
+            )
 
 
 def run(folder: Path, seeds: Path, rounds: int) -> tuple[float, float, float, list[dict]]:
@@ -41,7 +47,12 @@ def run(folder: Path, seeds: Path, rounds: int) -> tuple[float, float, float, li
     seconds = time.monotonic() - started
     if status:
         raise SystemExit(f"the run failed: {' '.join(command)}")
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20, [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+    return (
+        seconds,
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss / 2**20,
+        [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()],
+    )
 
 
 def main() -> None:
@@ -58,9 +69,13 @@ def main() -> None:
             place = folder / str(n)
             place.mkdir()
             seconds[n], cpu, memory, rows = run(place, seeds, given.rounds)
-            print(f"{n:7d} seeds x {given.rounds} rounds  {seconds[n]:7.1f} s ({cpu:.1f} s of CPU)  {memory:5.2f} GiB peak  {rows[-1]['requests']:7d} requests")
+            print(
+                f"{n:7d} seeds x {given.rounds} rounds  {seconds[n]:7.1f} s ({cpu:.1f} s of CPU)  {memory:5.2f} GiB peak  {rows[-1]['requests']:7d} requests"
+            )
             again, _, _, rows = run(place, seeds, given.rounds)
-            print(f"{'':7s} the same again       {again:7.1f} s  {'':31s}  {sum(row['requests'] for row in rows):7d} requests")
+            print(
+                f"{'':7s} the same again       {again:7.1f} s  {'':31s}  {sum(row['requests'] for row in rows):7d} requests"
+            )
         few, many = seconds
         print(f"10 x the records: {seconds[many] / seconds[few]:.1f} x the time")
 

@@ -28,7 +28,10 @@ def seeds() -> list[Record]:
     """Five seeds, two of them with an input."""
     rows = [
         ("Name three kinds of tea and describe their taste.", ""),
-        ("Summarise the text in one sentence.", "The old mill stood by the river for two hundred years before the flood took it."),
+        (
+            "Summarise the text in one sentence.",
+            "The old mill stood by the river for two hundred years before the flood took it.",
+        ),
         ("Explain why the sky looks blue at noon.", ""),
         ("What is 17 times 23? Show your work.", ""),
         ("Fix the bug in this function.", "```python\ndef add(a, b):\n    return a - b\n```"),

@@ -78,7 +78,10 @@ def test_a_misspelt_key_at_the_top_is_found(cfg):
         ("evolution.rounds=0", r"evolution: .*rounds must be ≥ 1, got 0"),
         ("evolution.sampling.top_p=0", r"top_p must be in \(0, 1\], got 0"),
         ("evolution.on_failure=retry", "on_failure must be keep_parent or drop"),
-        ("evolution.model=writer", r"evolution asks the role 'writer', which has no model; choose one with model@writer=NAME"),
+        (
+            "evolution.model=writer",
+            r"evolution asks the role 'writer', which has no model; choose one with model@writer=NAME",
+        ),
         ("metric.ifd.model=dataset", r"metric.ifd asks the role 'dataset'"),
         ("steps=[dataset,evolve]", r"steps names 'evolve', which the config does not hold"),
         ("instructions=expand", r"records=expand is none of the steps"),
@@ -97,7 +100,10 @@ def test_a_bad_value_is_one_line_with_the_cure(cfg, override, message):
 def test_a_prompt_with_an_undefined_variable_is_found_before_any_model_loads(cfg, tmp_path):
     path = tmp_path / "mine.jinja"
     path.write_text("{{ instruction }} in {{ colour }}")
-    with pytest.raises(RunError, match=r"respond: prompt .*mine.jinja uses 'colour', which is not defined; it may use instruction, input"):
+    with pytest.raises(
+        RunError,
+        match=r"respond: prompt .*mine.jinja uses 'colour', which is not defined; it may use instruction, input",
+    ):
         check(cfg(f"respond.prompt={path}"))
 
 

@@ -14,7 +14,7 @@ from evodistill.parse import Parsed, parse_label, parse_score, parse_tag
         ("hard.", "hard"),
         (" **Very Hard** \n", "very hard"),
         ('{"rating": "very easy"}', "very easy"),
-        ("```json\n{\"difficulty\": \"medium\"}\n```", "medium"),
+        ('```json\n{"difficulty": "medium"}\n```', "medium"),
         ("The user wants a poem.\nRating: easy", "easy"),
         ("Rating: [very hard]", "very hard"),
         ("This is hardly easy to see.\n\nmedium", "medium"),

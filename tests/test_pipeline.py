@@ -22,7 +22,9 @@ def smoke(cfg, tmp_path):
     """Run the smoke experiment with overrides; gives its folder."""
 
     def go(*overrides: str, name: str = "run") -> Path:
-        run(cfg("+experiment=smoke", f"artifacts={tmp_path}/artifacts", "dataset.limit=12", *overrides), tmp_path / name)
+        run(
+            cfg("+experiment=smoke", f"artifacts={tmp_path}/artifacts", "dataset.limit=12", *overrides), tmp_path / name
+        )
         return tmp_path / name
 
     return go
@@ -60,13 +62,18 @@ def test_a_changed_later_step_reuses_the_earlier_ones(smoke):
     assert rows["evolution"]["reused"] and not rows["respond"]["reused"]
 
 
-@pytest.mark.parametrize("override", ["evolution.rounds=2", "seed=1", "evolution.breadth=false", "evolver.name=other", "evolution.sampling.top_p=0.9"])
+@pytest.mark.parametrize(
+    "override",
+    ["evolution.rounds=2", "seed=1", "evolution.breadth=false", "evolver.name=other", "evolution.sampling.top_p=0.9"],
+)
 def test_what_changes_the_outcome_changes_the_hash(smoke, override):
     first, second = smoke(), smoke(override, name="other")
     assert artifact(first, "evolution") != artifact(second, "evolution")
 
 
-@pytest.mark.parametrize("override", ["evolver.group=3", "evolver.delay_s=0.001", "+evolver.engine.batch_size=3", "name=other"])
+@pytest.mark.parametrize(
+    "override", ["evolver.group=3", "evolver.delay_s=0.001", "+evolver.engine.batch_size=3", "name=other"]
+)
 def test_throughput_is_no_part_of_the_hash(smoke, override):
     first, second = smoke(), smoke(override, name="other")
     assert artifact(first, "evolution") == artifact(second, "evolution")
@@ -76,7 +83,10 @@ def test_batching_cannot_change_a_draw(cfg, tmp_path):
     made = []
     for group in (1, 7, 512):
         where = tmp_path / str(group)
-        run(cfg("+experiment=smoke", f"evolver.group={group}", f"artifacts={where}/artifacts", "metric=[]"), where / "run")
+        run(
+            cfg("+experiment=smoke", f"evolver.group={group}", f"artifacts={where}/artifacts", "metric=[]"),
+            where / "run",
+        )
         made.append((artifact(where / "run", "evolution") / "records.jsonl").read_bytes())
     assert made[0] == made[1] == made[2]
 
@@ -93,11 +103,19 @@ def test_a_failed_run_says_so(cfg, tmp_path):
         run(cfg("+experiment=smoke", "teacher.rules=[]", f"artifacts={tmp_path}/artifacts"), tmp_path / "run")
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert status["status"] == "failed" and "no rule" in status["error"] and status["evolver"] == "fake"
-    assert [row["step"] for row in read_jsonl(tmp_path / "run" / "steps.jsonl")] == ["dataset", "evolution", "complexity_rate", "complexity_score"]
+    assert [row["step"] for row in read_jsonl(tmp_path / "run" / "steps.jsonl")] == [
+        "dataset",
+        "evolution",
+        "complexity_rate",
+        "complexity_score",
+    ]
 
 
 def test_no_record_left_says_which_reason_removed_them(smoke, caplog):
-    smoke("evolution.eliminator.min_length_ratio=0", 'teacher.rules=[{match: ., replies: [{text: cut, finish_reason: length}]}]')
+    smoke(
+        "evolution.eliminator.min_length_ratio=0",
+        "teacher.rules=[{match: ., replies: [{text: cut, finish_reason: length}]}]",
+    )
     assert "no record is left" in caplog.text and "answer_truncated" in caplog.text
 
 
@@ -110,7 +128,15 @@ def test_an_empty_selection_is_no_crash(cfg, tmp_path):
 
 
 def command(folder: Path, *overrides: str) -> list[str]:
-    return [sys.executable, "run.py", "+experiment=smoke", *FAKES, f"artifacts={folder}/artifacts", f"hydra.run.dir={folder}/run", *overrides]
+    return [
+        sys.executable,
+        "run.py",
+        "+experiment=smoke",
+        *FAKES,
+        f"artifacts={folder}/artifacts",
+        f"hydra.run.dir={folder}/run",
+        *overrides,
+    ]
 
 
 def records_of(folder: Path) -> bytes:
@@ -151,7 +177,9 @@ def test_two_jobs_at_once_on_one_store_end_the_same(undisturbed, tmp_path):
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for n in (1, 2)]  # fmt: skip
     assert [job.wait() for job in jobs] == [0, 0]
     assert records_of(tmp_path) == records_of(undisturbed)
-    computed = [{row["step"] for row in read_jsonl(tmp_path / f"run-{n}" / "steps.jsonl") if not row["reused"]} for n in (1, 2)]
+    computed = [
+        {row["step"] for row in read_jsonl(tmp_path / f"run-{n}" / "steps.jsonl") if not row["reused"]} for n in (1, 2)
+    ]
     assert not computed[0] & computed[1], "no step was done twice"
 
 
@@ -188,10 +216,17 @@ def test_a_users_mistake_is_one_line_and_no_traceback(tmp_path, overrides, messa
 def test_a_full_disk_is_one_line_and_finished_requests_stay(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)], capture_output=True).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)], capture_output=True
+        ).returncode
+    ):
         pytest.skip("needs the right to mount a small tmpfs")
     try:
-        full = subprocess.run(command(tmp_path, f"artifacts={small}/artifacts"), cwd=ROOT, capture_output=True, text=True)
+        full = subprocess.run(
+            command(tmp_path, f"artifacts={small}/artifacts"), cwd=ROOT, capture_output=True, text=True
+        )
         assert full.returncode != 0 and "Traceback" not in full.stderr + full.stdout
         assert "free the disk" in full.stderr
         subprocess.run(["mount", "-o", "remount,size=50m", str(small)], check=True)
@@ -203,7 +238,13 @@ def test_a_full_disk_is_one_line_and_finished_requests_stay(tmp_path):
 
 
 def test_a_dry_run_prints_the_plan_and_asks_nothing(tmp_path):
-    done = subprocess.run(command(tmp_path, "dry_run=true", "model@evolver=llama31-8b"), cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command(tmp_path, "dry_run=true", "model@evolver=llama31-8b"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "evolver = llama31-8b: 192 requests" in done.stdout
     assert "first prompt of evolution (evolver)" in done.stdout and "Rewritten instruction:" in done.stdout
     assert not (tmp_path / "artifacts").exists()

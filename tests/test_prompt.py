@@ -35,7 +35,9 @@ def test_the_source_of_a_prompt_holds_its_parent():
 
 @pytest.mark.parametrize("operation", DEPTH)
 def test_the_static_part_stands_before_the_data(operation):
-    first, second = (prompt.render(template(operation), instruction=text, input="") for text in ("A first prompt.", "Another one."))
+    first, second = (
+        prompt.render(template(operation), instruction=text, input="") for text in ("A first prompt.", "Another one.")
+    )
     assert first.index("A first prompt.") > 0.8 * (len(first) - len("A first prompt."))
     assert first.split("A first prompt.")[0] == second.split("Another one.")[0]
 

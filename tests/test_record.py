@@ -8,7 +8,9 @@ from evodistill.record import Record, digest, read_records, split, to_line
 
 def test_a_record_survives_the_disk_byte_for_byte(tmp_path):
     seed = Record.seed("Say “hi”\u2028now", "in\nput", "out", index=3, task="chat")
-    child = seed.child("Say hi twice", step="s", operation="breadth", round=2, model="m", completion_tokens=7).reject("empty", "why", "raw\x00")
+    child = seed.child("Say hi twice", step="s", operation="breadth", round=2, model="m", completion_tokens=7).reject(
+        "empty", "why", "raw\x00"
+    )
     path = tmp_path / "records.jsonl"
     path.write_text(to_line(seed.to_dict()) + to_line(child.to_dict()), encoding="utf-8", newline="\n")
     assert read_records(path) == [seed, child]

@@ -42,10 +42,14 @@ def check(cfg: DictConfig) -> None:
     except OmegaConfBaseException as error:
         raise RunError(f"config: {str(error).splitlines()[0]}") from None
     if missing:
-        raise RunError(f"set these keys: {', '.join(missing)} (KEY=VALUE on the command line, or in the experiment's yaml)")
+        raise RunError(
+            f"set these keys: {', '.join(missing)} (KEY=VALUE on the command line, or in the experiment's yaml)"
+        )
     for key, node in cfg.items():
         if key not in SETTINGS and not (isinstance(node, DictConfig) and "_target_" in node):
-            raise RunError(f"unknown key {key!r} at the top of the config; it is no setting ({', '.join(SETTINGS)}), step or role")
+            raise RunError(
+                f"unknown key {key!r} at the top of the config; it is no setting ({', '.join(SETTINGS)}), step or role"
+            )
     for path, node in targets(cfg):
         bind(path, node)
     check_steps(cfg)
@@ -58,16 +62,23 @@ def check_steps(cfg: DictConfig) -> None:
     for name in cfg.steps:
         if name not in cfg:
             raise RunError(f"steps names {name!r}, which the config does not hold; it holds {', '.join(stepped(cfg))}")
-    for path, item in [*((name, cfg[name]) for name in cfg.steps), *((f"metric.{name}", node) for name, node in metrics(cfg))]:
+    for path, item in [
+        *((name, cfg[name]) for name in cfg.steps),
+        *((f"metric.{name}", node) for name, node in metrics(cfg)),
+    ]:
         built = build(item)
         for role in built.roles:
             if role not in cfg or not str(cfg[role].get("_target_", "")).startswith("evodistill.backend."):
                 raise RunError(f"{path} asks the role {role!r}, which has no model; choose one with model@{role}=NAME")
         for name, variables in dict(built.prompts).items():
             if unknown := sorted(prompt.variables(name) - set(variables)):
-                raise RunError(f"{path}: prompt {name} uses {unknown[0]!r}, which is not defined; it may use {', '.join(variables)}")
+                raise RunError(
+                    f"{path}: prompt {name} uses {unknown[0]!r}, which is not defined; it may use {', '.join(variables)}"
+                )
         if (records := getattr(built, "records", None)) and records not in cfg.steps:
-            raise RunError(f"{path}.records={records} is none of the steps ({', '.join(cfg.steps)}); name one, or null for the last")
+            raise RunError(
+                f"{path}.records={records} is none of the steps ({', '.join(cfg.steps)}); name one, or null for the last"
+            )
 
 
 def metrics(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
@@ -76,7 +87,11 @@ def metrics(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
 
 
 def stepped(cfg: DictConfig) -> list[str]:
-    return [str(key) for key, node in cfg.items() if key not in SETTINGS and not str(node._target_).startswith("evodistill.backend.")]
+    return [
+        str(key)
+        for key, node in cfg.items()
+        if key not in SETTINGS and not str(node._target_).startswith("evodistill.backend.")
+    ]
 
 
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
@@ -124,7 +139,9 @@ def bind(path: str, node: DictConfig) -> None:
         try:
             check_type(value, hints.get(key, Any))
         except TypeCheckError:
-            raise RunError(f"{path}.{key}={value!r} has the wrong type: {signature.parameters[key].annotation} is needed") from None
+            raise RunError(
+                f"{path}.{key}={value!r} has the wrong type: {signature.parameters[key].annotation} is needed"
+            ) from None
 
 
 def parameter_types(named: Any) -> dict[str, Any]:
@@ -135,5 +152,7 @@ def parameter_types(named: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for parent in reversed(inspect.getmro(typing.cast(type, named))):
         own = {name: hint for name, hint in parent.__dict__.get("__annotations__", {}).items() if name in given}
-        found |= typing.get_type_hints(type(parent.__name__, (), {"__annotations__": own, "__module__": parent.__module__}))
+        found |= typing.get_type_hints(
+            type(parent.__name__, (), {"__annotations__": own, "__module__": parent.__module__})
+        )
     return found

@@ -57,12 +57,18 @@ def parse_score(text: str, low: float, high: float) -> Parsed[float]:
     flat = re.sub(r"[*_`\"'#]", "", text).strip()
     if not flat:
         return Parsed(reason="empty")
-    alone = re.fullmatch(rf"\{{?\s*(?:score|rating)?\s*[:=]?\s*\[?({NUMBER})\]?\s*(?:/|out of)?\s*({NUMBER})?\s*(?:points?|%)?\s*\.?\s*\}}?", flat, re.I)
+    alone = re.fullmatch(
+        rf"\{{?\s*(?:score|rating)?\s*[:=]?\s*\[?({NUMBER})\]?\s*(?:/|out of)?\s*({NUMBER})?\s*(?:points?|%)?\s*\.?\s*\}}?",
+        flat,
+        re.I,
+    )
     if alone:
         return scaled(alone[1], alone[2], low, high)
     label = r"(?:score|rating|grade)\w*\s*(?:is|of|[:=])+\s*\[*\s*"
     found = re.findall(rf"{label}({NUMBER})\]*\s*(?:(?:/|out of)\s*({NUMBER}))?", flat, re.I)
-    found = found or re.findall(rf"(?<![\w.])({NUMBER})\s*(?:/|out of)\s*({re.escape(f'{high:g}')})(?![\w])", flat, re.I)
+    found = found or re.findall(
+        rf"(?<![\w.])({NUMBER})\s*(?:/|out of)\s*({re.escape(f'{high:g}')})(?![\w])", flat, re.I
+    )
     if not found:
         return Parsed(reason="no_score")
     if len({first for first, _ in found}) > 1 and not re.search(rf"{label}{NUMBER}[^\n]*$", flat, re.I):

@@ -77,7 +77,13 @@ class Models(dict[str, Cached]):
 def run(cfg: DictConfig, out: Path) -> dict[str, float]:
     """Check, run and measure one experiment; writes its results under `out` and returns the means."""
     started = time.monotonic()
-    status = {"status": "running", "error": "", "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "seconds": 0.0, "run": out.name}
+    status = {
+        "status": "running",
+        "error": "",
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seconds": 0.0,
+        "run": out.name,
+    }
     status |= results.facts(cfg) | {"version": __version__}
     with named_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -87,7 +93,10 @@ def run(cfg: DictConfig, out: Path) -> dict[str, float]:
         measured = tracked(cfg, status, out)
         status["status"] = "completed"
     except BaseException as error:  # also an interrupt: the table of a study shows what became of every job
-        status |= {"status": "failed", "error": str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"}
+        status |= {
+            "status": "failed",
+            "error": str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}",
+        }
         raise
     finally:
         status["seconds"] = round(time.monotonic() - started, 3)
@@ -152,12 +161,19 @@ class Runner:
                 if (metric.records or self.cfg.steps[-1]) == name:
                     yield other, metric
 
-    def step(self, name: str, step: Step, records: list[Record], content: str) -> tuple[list[Record], list[Record], str]:
+    def step(
+        self, name: str, step: Step, records: list[Record], content: str
+    ) -> tuple[list[Record], list[Record], str]:
         """(usable records, rejects, hash of the usable records) of a step: from the store, or made and stored."""
 
         def make() -> tuple[dict[str, Iterator[str]], dict[str, int], Any]:
             usable, rejected = split(self.checked(name, step, records))
-            counts = {"in": len(records), "made": len(usable) + len(rejected) - len(records), "out": len(usable), "rejected": len(rejected)}
+            counts = {
+                "in": len(records),
+                "made": len(usable) + len(rejected) - len(records),
+                "out": len(usable),
+                "rejected": len(rejected),
+            }
             files = {"records.jsonl": (to_line(record.to_dict()) for record in usable),
                      "rejects.jsonl": (to_line(record.to_dict()) for record in rejected)}  # fmt: skip
             return files, counts, (usable, rejected)
@@ -197,10 +213,14 @@ class Runner:
             raise RuntimeError(f"step {name} lost {len(lost)} records, {min(lost)} for one")
         if returned and not any(record.fault is None for record in returned):
             counted = results.by_round([], returned)
-            log.warning("%s: no record is left; rejected by reason: %s", name, {n: row["reasons"] for n, row in counted.items()})
+            log.warning(
+                "%s: no record is left; rejected by reason: %s", name, {n: row["reasons"] for n, row in counted.items()}
+            )
         return returned
 
-    def once(self, name: str, step: Step | Metric, content: str, make: Callable[[], Any]) -> tuple[Path, dict[str, Any], Any]:
+    def once(
+        self, name: str, step: Step | Metric, content: str, make: Callable[[], Any]
+    ) -> tuple[Path, dict[str, Any], Any]:
         """(folder, manifest, what `make` made or None): make and store the artifact unless it is there."""
         started = time.monotonic()
         key = self.key(step, content)
@@ -211,7 +231,9 @@ class Runner:
             if (manifest := self.store.manifest(folder)) is None:
                 files, counts, made = make()
                 usage = asdict(self.models.usage(step.roles).minus(before))
-                manifest = self.store.write(folder, files, {"step": name, "key": key, **counts, **usage, "version": __version__})
+                manifest = self.store.write(
+                    folder, files, {"step": name, "key": key, **counts, **usage, "version": __version__}
+                )
         row = {"step": name, "hash": folder.name.rsplit("-", 1)[-1], "path": str(folder)}
         row |= {count: manifest[count] for count in ("in", "made", "out", "rejected")}
         row |= {"seconds": round(time.monotonic() - started, 3)}
@@ -233,5 +255,3 @@ class Runner:
             "sources": list(getattr(step, "sources", ())),
             "input": content,
         }
-
-

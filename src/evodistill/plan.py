@@ -55,7 +55,10 @@ class Planner(Backend):
 def describe(cfg: DictConfig) -> str:
     """The plan as text: per step and metric the records, requests, tokens, cost and the first prompt."""
     config.check(cfg)
-    lines = [f"plan of {cfg.name}: {' -> '.join(cfg.steps)}; metrics: {', '.join(name for name, _ in config.metrics(cfg)) or 'none'}", ""]
+    lines = [
+        f"plan of {cfg.name}: {' -> '.join(cfg.steps)}; metrics: {', '.join(name for name, _ in config.metrics(cfg)) or 'none'}",
+        "",
+    ]
     records: list[Record] = []
     prompts: list[str] = []
     cost = 0.0
@@ -64,7 +67,10 @@ def describe(cfg: DictConfig) -> str:
         models = stand_ins(cfg, step.roles)
         given = len(records)
         records, rejected = split(step(records, models))
-        lines.append(f"{name}: {given} records in, up to {len(records)} out" + (f", {len(rejected)} rejected" if not step.roles else ""))
+        lines.append(
+            f"{name}: {given} records in, up to {len(records)} out"
+            + (f", {len(rejected)} rejected" if not step.roles else "")
+        )
         cost += told(lines, prompts, name, models)
         for other, node in config.metrics(cfg):
             metric = config.build(node)
@@ -73,8 +79,15 @@ def describe(cfg: DictConfig) -> str:
                 metric([with_output(record) for record in records], models)
                 lines.append(f"metric {other}: {len(records)} records of {name}")
                 cost += told(lines, prompts, f"metric {other}", models)
-    lines += ["", f"at most {cost:.2f} USD by the prices of the models" if cost else "no model has a price: nothing to pay", ""]
-    return "\n".join(lines + prompts) + "\nNo model was asked. Token counts are estimates from text length; completions are the most that may come."
+    lines += [
+        "",
+        f"at most {cost:.2f} USD by the prices of the models" if cost else "no model has a price: nothing to pay",
+        "",
+    ]
+    return (
+        "\n".join(lines + prompts)
+        + "\nNo model was asked. Token counts are estimates from text length; completions are the most that may come."
+    )
 
 
 def stand_ins(cfg: DictConfig, roles: Sequence[str]) -> dict[str, Planner]:
@@ -86,7 +99,9 @@ def told(lines: list[str], prompts: list[str], name: str, models: dict[str, Plan
     cost = 0.0
     for role, model in models.items():
         price: Any = model.price or {}
-        paid = (model.prompt_tokens * price.get("prompt", 0.0) + model.completion_tokens * price.get("completion", 0.0)) / 1e6
+        paid = (
+            model.prompt_tokens * price.get("prompt", 0.0) + model.completion_tokens * price.get("completion", 0.0)
+        ) / 1e6
         cost += paid
         lines.append(
             f"  {role} = {model.name}: {model.requests_asked} requests, about {model.prompt_tokens:,.0f} prompt tokens, "

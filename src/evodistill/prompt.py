@@ -12,7 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2 import (
+    FileSystemLoader,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    UndefinedError,
+)
 from jinja2.meta import find_referenced_templates, find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -38,7 +46,9 @@ def template(name: str) -> Template:
     try:
         return environment.get_template(file(name))
     except TemplateNotFound:
-        raise RunError(f"prompt {name}: no such file; a packaged prompt has no suffix, your own file ends in {SUFFIX}") from None
+        raise RunError(
+            f"prompt {name}: no such file; a packaged prompt has no suffix, your own file ends in {SUFFIX}"
+        ) from None
     except TemplateSyntaxError as error:
         raise RunError(f"prompt {name}, line {error.lineno}: {error.message}") from None
 

@@ -62,16 +62,29 @@ class Record:
     fault: Fault | None = None
 
     @classmethod
-    def seed(cls, instruction: str, input: str = "", output: str = "", *, index: int = 0, step: str = "dataset", **extra: Any) -> Record:
+    def seed(
+        cls, instruction: str, input: str = "", output: str = "", *, index: int = 0, step: str = "dataset", **extra: Any
+    ) -> Record:
         """A record that starts a line; it is its own seed. The id is the hash of its text."""
         id = digest(["seed", instruction, input, output])
         return cls(id, instruction, input, output, Origin(seed=id, index=index, step=step), extra)
 
-    def child(self, instruction: str, input: str = "", output: str = "", *, extra: Mapping[str, Any] | None = None, **origin: Any) -> Record:
+    def child(
+        self,
+        instruction: str,
+        input: str = "",
+        output: str = "",
+        *,
+        extra: Mapping[str, Any] | None = None,
+        **origin: Any,
+    ) -> Record:
         """A record made of this one; `origin` sets what differs from its own origin (step, operation, round, model, …)."""
         born = replace(
             self.origin,
-            **({"parent": self.id, "operation": "", "finish_reason": "", "prompt_tokens": 0, "completion_tokens": 0} | origin),
+            **(
+                {"parent": self.id, "operation": "", "finish_reason": "", "prompt_tokens": 0, "completion_tokens": 0}
+                | origin
+            ),
         )
         id = digest([born.seed, born.parent, born.step, born.operation, born.round, born.model, instruction, input])
         return Record(id, instruction, input, output, born, extra or {})
@@ -87,7 +100,12 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Flat, JSON-able, Alpaca keys first."""
-        flat: dict[str, Any] = {"instruction": self.instruction, "input": self.input, "output": self.output, "id": self.id}
+        flat: dict[str, Any] = {
+            "instruction": self.instruction,
+            "input": self.input,
+            "output": self.output,
+            "id": self.id,
+        }
         for name in ORIGIN:
             flat[name] = getattr(self.origin, name)
         if self.extra:
@@ -124,7 +142,9 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
-                raise RunError(f"{path}:{number}: not JSON ({error.msg}); delete the folder {path.parent} to make it again") from None
+                raise RunError(
+                    f"{path}:{number}: not JSON ({error.msg}); delete the folder {path.parent} to make it again"
+                ) from None
 
 
 def read_records(path: Path) -> list[Record]:

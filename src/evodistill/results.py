@@ -20,7 +20,10 @@ ROLES = ("evolver", "teacher", "student", "judge")
 
 def facts(cfg: DictConfig) -> dict[str, Any]:
     """What names a run in every table: study, seed, data, method and models."""
-    named = {option: str(cfg[option]._target_).split(".")[-2] if cfg.get(option) else "" for option in ("dataset", "evolution")}
+    named = {
+        option: str(cfg[option]._target_).split(".")[-2] if cfg.get(option) else ""
+        for option in ("dataset", "evolution")
+    }
     models = {role: str(cfg[role].name) if cfg.get(role) else "" for role in ROLES}
     return {"study": cfg.study, "seed": cfg.seed, **named, **models}
 
@@ -37,7 +40,8 @@ def summarize(rows: Iterable[Mapping[str, Any]], seed: int) -> dict[str, dict[st
                 labels.setdefault(name, {}).setdefault(row["round"], Counter())[row["label"]] += 1
     return {
         name: {
-            str(number): summary(given, f"{seed}:{name}:{number}") | ({"counts": dict(labels[name].get(number, {}))} if name in labels else {})
+            str(number): summary(given, f"{seed}:{name}:{number}")
+            | ({"counts": dict(labels[name].get(number, {}))} if name in labels else {})
             for number, given in sorted(rounds.items())
         }
         for name, rounds in values.items()
@@ -69,7 +73,9 @@ def interval(values: Any, seed: str) -> list[float] | None:
     batch = max(1, 4_000_000 // len(values))  # 32 MB of resamples at a time
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an acceleration that cannot be computed gives nan, handled below
-        found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", batch=batch, rng=rng)
+        found = bootstrap(
+            (values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", batch=batch, rng=rng
+        )
     low, high = found.confidence_interval
     if not (np.isfinite(low) and np.isfinite(high)):
         return None

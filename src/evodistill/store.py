@@ -51,7 +51,9 @@ class Store:
         for name, file in manifest["files"].items():
             path = folder / name
             if not path.exists() or path.stat().st_size != file["bytes"]:
-                log.warning("%s: %s is missing or has another size than its manifest says; the step is done again", folder, name)
+                log.warning(
+                    "%s: %s is missing or has another size than its manifest says; the step is done again", folder, name
+                )
                 return None
         return manifest
 

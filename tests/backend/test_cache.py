@@ -34,7 +34,8 @@ def test_equal_chats_are_successive_draws_and_greedy_ones_a_single_request(cache
 
 
 @pytest.mark.parametrize(
-    "other", [Sampling(temperature=0.7, seed=1), Sampling(temperature=0.8), Sampling(temperature=0.7, max_tokens=9), Sampling()]
+    "other",
+    [Sampling(temperature=0.7, seed=1), Sampling(temperature=0.8), Sampling(temperature=0.7, max_tokens=9), Sampling()],
 )
 def test_another_sampling_is_another_request(cache, other):
     Cached(Fake.scripted("one"), cache).generate([chat("a")], WARM)

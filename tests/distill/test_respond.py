@@ -51,7 +51,12 @@ def test_the_prompt_is_what_the_student_reads(seeds):
 def test_the_answers_origin_is_kept(seeds):
     """RG5: one chat turn, and who answered how"""
     done, _ = respond(seeds[:1], Completion("Yes.", "stop", 12, 2))
-    assert done[0].extra["answer"] == {"model": "fake", "finish_reason": "stop", "prompt_tokens": 12, "completion_tokens": 2}
+    assert done[0].extra["answer"] == {
+        "model": "fake",
+        "finish_reason": "stop",
+        "prompt_tokens": 12,
+        "completion_tokens": 2,
+    }
 
 
 def test_rejected_records_pass_through(seeds):

@@ -43,10 +43,21 @@ def test_near_duplicates_of_the_parent_are_found():
 
 
 def test_code_and_tables_of_the_parent_must_stay():
-    assert Eliminator().reason(CODE, "Fix the function that should add two numbers and explain what was wrong with it.")[0] == "lost_code"
+    assert (
+        Eliminator().reason(CODE, "Fix the function that should add two numbers and explain what was wrong with it.")[0]
+        == "lost_code"
+    )
     assert Eliminator().reason(CODE, CODE.replace("Fix", "Explain and fix") + "\nAdd a test.")[0] == ""
-    assert Eliminator().reason(TABLE, "Which of the two cities is larger, and by how many people is it larger?")[0] == "lost_table"
-    assert Eliminator().reason(CODE, "Write a function that multiplies two numbers and say what it costs.", breadth=True)[0] == ""
+    assert (
+        Eliminator().reason(TABLE, "Which of the two cities is larger, and by how many people is it larger?")[0]
+        == "lost_table"
+    )
+    assert (
+        Eliminator().reason(CODE, "Write a function that multiplies two numbers and say what it costs.", breadth=True)[
+            0
+        ]
+        == ""
+    )
 
 
 def test_a_reply_like_the_known_answer_is_an_answer():
@@ -57,7 +68,10 @@ def test_a_reply_like_the_known_answer_is_an_answer():
 def test_sorry_in_a_long_instruction_is_no_refusal():
     """WizardLM's second rule holds below 80 words only"""
     parent = "Write a letter to a friend. " * 20
-    assert Eliminator().reason(parent, parent + "Say sorry for being late and explain what happened on the way there.")[0] == ""
+    assert (
+        Eliminator().reason(parent, parent + "Say sorry for being late and explain what happened on the way there.")[0]
+        == ""
+    )
 
 
 def test_a_seed_about_prompts_may_speak_of_them():
@@ -66,13 +80,19 @@ def test_a_seed_about_prompts_may_speak_of_them():
 
 
 def test_languages_without_spaces_are_counted_by_character():
-    assert Eliminator().reason("写一首关于大海的短诗。", "写一首关于大海的短诗，要求押韵，并解释每一行的意思。")[0] == ""
+    assert (
+        Eliminator().reason("写一首关于大海的短诗。", "写一首关于大海的短诗，要求押韵，并解释每一行的意思。")[0] == ""
+    )
     assert Eliminator().reason("写一首关于大海的短诗。", "好。")[0] == "length_ratio"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
-    [("max_similarity", 1.5, "max_similarity must be in"), ("pool_similarity", 0, "pool_similarity must be in"), ("min_length_ratio", 4, "0 ≤ min < max")],
+    [
+        ("max_similarity", 1.5, "max_similarity must be in"),
+        ("pool_similarity", 0, "pool_similarity must be in"),
+        ("min_length_ratio", 4, "0 ≤ min < max"),
+    ],
 )
 def test_bounds_are_checked(key, value, message):
     with pytest.raises(ValueError, match=message):

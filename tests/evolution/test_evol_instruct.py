@@ -28,7 +28,13 @@ def test_every_record_given_or_made_comes_back(seeds):
 def test_operations_rotate_with_round_and_seed_index(seeds):
     """EV6: (round + index) mod P"""
     step = EvolInstruct(model="evolver")
-    assert [step.operation(seed, 1) for seed in seeds] == ["deepening", "concretizing", "reasoning", "breadth", "constraints"]
+    assert [step.operation(seed, 1) for seed in seeds] == [
+        "deepening",
+        "concretizing",
+        "reasoning",
+        "breadth",
+        "constraints",
+    ]
     assert [step.operation(seeds[0], number) for number in (1, 2, 3)] == ["deepening", "concretizing", "reasoning"]
     depth = EvolInstruct(model="evolver", breadth=False)
     assert {depth.operation(seed, number) for seed in seeds for number in (1, 2, 3, 4)} == set(DEPTH)
@@ -51,9 +57,18 @@ def test_the_input_is_shown_and_kept(seeds):
 
 def test_breadth_clears_the_input(seeds):
     """EV1: a new topic has no use for the old input"""
-    made, _ = evolve([seeds[1]], "Describe how a mill turns the force of a river into flour.", rounds=1, operations=["reasoning"], breadth=True)
+    made, _ = evolve(
+        [seeds[1]],
+        "Describe how a mill turns the force of a river into flour.",
+        rounds=1,
+        operations=["reasoning"],
+        breadth=True,
+    )
     assert made[1].origin.operation in ("breadth", "reasoning")
-    breadth, _ = evolve([Record.seed("Sum up the text.", "Text about mills.", index=3)], "Describe how a mill works, step by step, please.")
+    breadth, _ = evolve(
+        [Record.seed("Sum up the text.", "Text about mills.", index=3)],
+        "Describe how a mill works, step by step, please.",
+    )
     assert (breadth[1].origin.operation, breadth[1].input) == ("breadth", "")
 
 
@@ -75,16 +90,32 @@ def test_a_failed_record_goes_on_in_its_parents_form(seeds):
     made, fake = evolve([seeds[0]], seeds[0].instruction, longer(seeds[0]), rounds=2)
     seed, failed, kept, child = made
     assert [record.fault.reason if record.fault else "" for record in made] == ["", "unchanged", "", ""]
-    assert (kept.instruction, kept.origin.operation, kept.origin.round, kept.origin.model) == (seed.instruction, "keep_parent", 1, "")
+    assert (kept.instruction, kept.origin.operation, kept.origin.round, kept.origin.model) == (
+        seed.instruction,
+        "keep_parent",
+        1,
+        "",
+    )
     assert failed.origin.parent == kept.origin.parent == seed.id and child.origin.parent == kept.id
     assert len(fake.asked) == 2
 
 
 def test_the_usable_records_of_a_round_are_one_for_each_line(seeds):
     """So that two evolvers are compared on the same seeds, however often one of them fails."""
-    made, _ = evolve(seeds, longer(seeds[0]), "", seeds[2].instruction, longer(seeds[3]), "I'm sorry.", *["", "", "", "", ""], rounds=2)
+    made, _ = evolve(
+        seeds,
+        longer(seeds[0]),
+        "",
+        seeds[2].instruction,
+        longer(seeds[3]),
+        "I'm sorry.",
+        *["", "", "", "", ""],
+        rounds=2,
+    )
     for number in (1, 2):
-        assert sorted(r.origin.seed for r in made if r.origin.round == number and not r.fault) == sorted(seed.id for seed in seeds)
+        assert sorted(r.origin.seed for r in made if r.origin.round == number and not r.fault) == sorted(
+            seed.id for seed in seeds
+        )
 
 
 def test_a_kept_parent_leaves_its_answer_behind():
@@ -94,7 +125,9 @@ def test_a_kept_parent_leaves_its_answer_behind():
 
 
 def test_or_drops_out(seeds):
-    made, fake = evolve([seeds[0], seeds[2]], "", longer(seeds[2]), longer(seeds[2]) + " Draw it.", rounds=2, on_failure="drop")
+    made, fake = evolve(
+        [seeds[0], seeds[2]], "", longer(seeds[2]), longer(seeds[2]) + " Draw it.", rounds=2, on_failure="drop"
+    )
     assert len(fake.asked) == 3
     assert sum(record.origin.seed == seeds[0].id for record in made) == 2
 
@@ -164,7 +197,14 @@ def test_one_engine_for_every_method_and_no_parallel_size_in_the_step():
     assert not {"tensor_parallel_size", "engine", "batch_size"} & set(EvolInstruct.__dataclass_fields__)
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"rounds": 0}, "rounds must be ≥ 1"), ({"operations": []}, "operations is empty"), ({"on_failure": "x"}, "on_failure")])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rounds": 0}, "rounds must be ≥ 1"),
+        ({"operations": []}, "operations is empty"),
+        ({"on_failure": "x"}, "on_failure"),
+    ],
+)
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         EvolInstruct(model="evolver", **settings)

@@ -21,7 +21,12 @@ class Given(Backend):
     def score(self, texts):
         self.asked = list(texts)
         yield [
-            (i, Logprobs((), given) if isinstance(given, str) else Logprobs(tuple(np.array(part, np.float32) for part in given)))
+            (
+                i,
+                Logprobs((), given)
+                if isinstance(given, str)
+                else Logprobs(tuple(np.array(part, np.float32) for part in given)),
+            )
             for i, given in enumerate(self.given)
         ]
 
@@ -43,7 +48,13 @@ def test_ifd_and_ic_ifd_by_hand(seeds):
     """arXiv 2412.11231 §5; IFD7: losses, not perplexities"""
     (score,), _ = ifd(answered(seeds), GIVEN, ALONE)
     assert score.values == pytest.approx(
-        {"ifd": 1 / 1.6, "ic_ifd": 1 / (2 * 1.6), "loss_instruction": 2, "loss_answer": 1.6, "loss_answer_given_instruction": 1}
+        {
+            "ifd": 1 / 1.6,
+            "ic_ifd": 1 / (2 * 1.6),
+            "loss_instruction": 2,
+            "loss_answer": 1.6,
+            "loss_answer_given_instruction": 1,
+        }
     )
 
 
@@ -92,7 +103,9 @@ def test_one_bad_record_does_not_destroy_the_mean(seeds):
     zero, one, nothing = [[-1], [-1], [0.0]], [[-2.0], [-1], [-1.0]], [[-1], [-1], []]
     scores, _ = ifd(records, one, zero, nothing, GIVEN, [[], [-2.0]], [[], [0.0]], [[], []], ALONE)
     assert [score.reason for score in scores] == ["no_answer", "", "no_loss", "no_loss", ""]
-    assert scores[1].values["ifd"] == pytest.approx(0.5), "an answer of one token has a ratio: it is scored after the BOS"
+    assert scores[1].values["ifd"] == pytest.approx(0.5), (
+        "an answer of one token has a ratio: it is scored after the BOS"
+    )
     summary = summarize([score.to_dict() for score in scores], 0)["ifd"]["0"]
     assert summary["mean"] == pytest.approx((0.5 + 1 / 1.6) / 2) and summary["unparsed"] == 3
 
@@ -103,7 +116,11 @@ def test_ratios_of_one_and_more_stay_unless_told_otherwise(seeds):
     (kept,), _ = ifd(answered(seeds), worse, ALONE)
     assert kept.values["ifd"] == pytest.approx(2 / 1.6)
     (dropped,), _ = ifd(answered(seeds), worse, ALONE, drop_ge_1=True)
-    assert (dropped.reason, dropped.values["ifd"], dropped.values["loss_answer"]) == ("ifd_ge_1", None, pytest.approx(1.6))
+    assert (dropped.reason, dropped.values["ifd"], dropped.values["loss_answer"]) == (
+        "ifd_ge_1",
+        None,
+        pytest.approx(1.6),
+    )
 
 
 def test_rows_carry_id_seed_and_round(seeds):

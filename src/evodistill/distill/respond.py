@@ -33,15 +33,24 @@ class Respond:
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
         teacher = models[self.model]
         open_ = [record for record in records if not record.fault and (self.overwrite or not record.output)]
-        chats = [chat(prompt.render(self.prompt, instruction=record.instruction, input=record.input)) for record in open_]
+        chats = [
+            chat(prompt.render(self.prompt, instruction=record.instruction, input=record.input)) for record in open_
+        ]
         replies = teacher.generate(chats, self.sampling)
-        answered = {record.id: answer(record, reply, teacher.name) for record, reply in zip(open_, replies, strict=True)}
+        answered = {
+            record.id: answer(record, reply, teacher.name) for record, reply in zip(open_, replies, strict=True)
+        }
         return [answered.get(record.id, record) for record in records]
 
 
 def answer(record: Record, reply: Completion, model: str) -> Record:
     """The record with its answer; an answer that was cut off or is empty must not become a training target (RG2)."""
-    facts = {"model": model, "finish_reason": reply.finish_reason, "prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens}
+    facts = {
+        "model": model,
+        "finish_reason": reply.finish_reason,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+    }
     done = replace(record, output=reply.text.strip(), extra={**record.extra, "answer": facts})
     if reply.error:
         return done.reject("no_reply", reply.error)

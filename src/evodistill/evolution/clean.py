@@ -44,6 +44,12 @@ def once(text: str) -> str:
     for opening, closing in QUOTES.items():
         inner = text[1:-1]
         # only quotes around the whole: 'Define "x" and "y"' keeps its own
-        if len(text) > 1 and text[0] == opening and text[-1] == closing and opening not in inner and closing not in inner:
+        if (
+            len(text) > 1
+            and text[0] == opening
+            and text[-1] == closing
+            and opening not in inner
+            and closing not in inner
+        ):
             text = inner.strip()
     return text

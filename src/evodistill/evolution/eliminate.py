@@ -33,7 +33,10 @@ ANSWER = re.compile(
     r"|^\s*(?:A|Answer|Solution)\s*:|^####\s*[-\d]|\\boxed\{|\A(?:I(?:'ll|'ve| will| have| am going)|Let me|Let's)\b"
 )
 LIST = re.compile(r"\A\s*(?:[-*•]|\d+[.)])\s")
-CODE = re.compile(r"```|^\s*(?:def|class|import|from|#include|public|function|SELECT|const|let|var)\b.*[({;:]|^\s*\w+\([^)\n]*\)\s*[;{]?\s*$", re.M)
+CODE = re.compile(
+    r"```|^\s*(?:def|class|import|from|#include|public|function|SELECT|const|let|var)\b.*[({;:]|^\s*\w+\([^)\n]*\)\s*[;{]?\s*$",
+    re.M,
+)
 TABLE = re.compile(r"^\s*\|?.+\|.+\|?\s*\n\s*\|?[\s:|-]*-[\s:|-]*\|", re.M)
 DIRECTIVE = re.compile(
     r"(?i)[?？؟]|\A\W*(?:what|who|whom|whose|which|where|when|why|how)(?: \w+){0,2}? (?:is|are|was|were|do|does|did|can|could|would|should|will|has|have|many|much)\b"
@@ -62,13 +65,17 @@ class Eliminator:
     """The rules and their bounds. `reason` gives the code of the first rule that a child breaks, or an empty string."""
 
     max_similarity: float = 0.95  # to the parent: 1 − normalised insert/delete distance of the words in lower case
-    pool_similarity: float | None = 0.9  # to any instruction of another line: Jaccard of word 3-grams; null = not checked
+    pool_similarity: float | None = (
+        0.9  # to any instruction of another line: Jaccard of word 3-grams; null = not checked
+    )
     min_length_ratio: float = 0.5  # of the child's words to the parent's
     max_length_ratio: float = 3.0
     length_slack: int = 40  # words allowed beyond the ratio: a five-word parent may grow by twenty
     language: bool = True  # refuse another language than the parent's
     language_confidence: float = 0.5  # of both detections; short texts are uncertain and pass
-    equality: str | None = None  # role that is asked whether parent and child are equal (WizardLM's first rule); null = not asked
+    equality: str | None = (
+        None  # role that is asked whether parent and child are equal (WizardLM's first rule); null = not asked
+    )
 
     def __post_init__(self) -> None:
         for name in ("max_similarity", "pool_similarity", "language_confidence"):
@@ -76,7 +83,9 @@ class Eliminator:
             if value is not None and not 0 < value <= 1:
                 raise ValueError(f"{name} must be in (0, 1], got {value}")
         if not 0 <= self.min_length_ratio < self.max_length_ratio:
-            raise ValueError(f"length ratios must be 0 ≤ min < max, got {self.min_length_ratio} and {self.max_length_ratio}")
+            raise ValueError(
+                f"length ratios must be 0 ≤ min < max, got {self.min_length_ratio} and {self.max_length_ratio}"
+            )
 
     def reason(self, parent: str, child: str, *, answer: str = "", breadth: bool = False) -> tuple[str, str]:
         """(reason code, detail) of the first broken rule. `answer` is the parent's known answer; a breadth child is a new
@@ -140,7 +149,9 @@ def identifier() -> LanguageIdentifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    found.set_languages([label for label in found.labels if len(label) == 2])  # ISO 639-1: Egyptian Arabic is no other language
+    found.set_languages(
+        [label for label in found.labels if len(label) == 2]
+    )  # ISO 639-1: Egyptian Arabic is no other language
     return found
 
 

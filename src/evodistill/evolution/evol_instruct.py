@@ -69,13 +69,18 @@ class EvolInstruct:
             pool.add(record.origin.seed, record.prompt)
         for number in range(1, self.rounds + 1):
             replies = models[self.model].generate([self.ask(record, number) for record in lines], self.sampling)
-            children = [self.accept(record, reply, number, models) for record, reply in zip(lines, replies, strict=True)]
+            children = [
+                self.accept(record, reply, number, models) for record, reply in zip(lines, replies, strict=True)
+            ]
             children = self.unequal(lines, children, models)
             children = unique(children, pool) if pool else children
             failed = [parent for parent, child in zip(lines, children, strict=True) if child.fault]
             stand_ins = {parent.id: kept(parent, number) for parent in failed} if self.on_failure == KEPT else {}
             made += children + list(stand_ins.values())
-            lines = [stand_ins.get(parent.id) if child.fault else child for parent, child in zip(lines, children, strict=True)]
+            lines = [
+                stand_ins.get(parent.id) if child.fault else child
+                for parent, child in zip(lines, children, strict=True)
+            ]
             lines = [line for line in lines if line]
         return made
 
@@ -84,7 +89,9 @@ class EvolInstruct:
 
     def ask(self, record: Record, number: int) -> Chat:
         # the input is shown: an instruction rewritten without it drifts away from it (EV1)
-        return chat(prompt.render(template(self.operation(record, number)), instruction=record.instruction, input=record.input))
+        return chat(
+            prompt.render(template(self.operation(record, number)), instruction=record.instruction, input=record.input)
+        )
 
     def accept(self, parent: Record, reply: Completion, number: int, models: Mapping[str, Backend]) -> Record:
         """The child that the reply makes, marked if it is none."""
@@ -138,7 +145,10 @@ def template(operation: str) -> str:
 
 def contains(text: str, part: str) -> bool:
     """Whether all words of the part stand in the text, in one piece."""
-    return bool(part.strip()) and f" {' '.join(WORD.findall(part.lower()))} " in f" {' '.join(WORD.findall(text.lower()))} "
+    return (
+        bool(part.strip())
+        and f" {' '.join(WORD.findall(part.lower()))} " in f" {' '.join(WORD.findall(text.lower()))} "
+    )
 
 
 def unique(children: list[Record], pool: Pool) -> list[Record]:

@@ -33,7 +33,9 @@ class ComplexityRate:
         return {self.prompt: VARIABLES}
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Score]:
-        return judged(records, models[self.model], self.sampling, self.prompt, partial(parse_label, labels=LABELS), score)
+        return judged(
+            records, models[self.model], self.sampling, self.prompt, partial(parse_label, labels=LABELS), score
+        )
 
 
 def score(record: Record, label: str | None) -> Score:

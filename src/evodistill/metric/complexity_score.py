@@ -33,7 +33,9 @@ class ComplexityScore:
         return {self.prompt: VARIABLES}
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Score]:
-        return judged(records, models[self.model], self.sampling, self.prompt, partial(parse_score, low=LOW, high=HIGH), score)
+        return judged(
+            records, models[self.model], self.sampling, self.prompt, partial(parse_score, low=LOW, high=HIGH), score
+        )
 
 
 def score(record: Record, value: float | None) -> Score:

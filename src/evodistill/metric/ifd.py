@@ -52,7 +52,13 @@ class IFD:
         alone = [(self.header, record.output) for record in scored]
         # one call for both kinds: the backend sorts one pool by length
         found = models[self.model].logprobs([*given, *alone])
-        pairs = dict(zip((record.id for record in scored), zip(found[: len(given)], found[len(given) :], strict=True), strict=True))
+        pairs = dict(
+            zip(
+                (record.id for record in scored),
+                zip(found[: len(given)], found[len(given) :], strict=True),
+                strict=True,
+            )
+        )
         return [self.score(record, pairs.get(record.id)) for record in records]
 
     def score(self, record: Record, pair: tuple[Logprobs, Logprobs] | None) -> Score:
@@ -64,7 +70,9 @@ class IFD:
             return Score.of(record, nothing, reason="not_scored", raw=error)
         instruction, answer, conditioned = loss(given, 0), loss(alone, 1), loss(given, 2)
         if min(instruction, answer) <= 0 or not math.isfinite(instruction + answer + conditioned):
-            return Score.of(record, nothing, reason="no_loss", raw=f"L(Q) {instruction}, L(A) {answer}, L(A|Q) {conditioned}")
+            return Score.of(
+                record, nothing, reason="no_loss", raw=f"L(Q) {instruction}, L(A) {answer}, L(A|Q) {conditioned}"
+            )
         # per record, never a mean over a batch (IFD3); a record without a ratio stays out of every mean (IFD5)
         losses = {"loss_instruction": instruction, "loss_answer": answer, "loss_answer_given_instruction": conditioned}
         if self.variant == "loss_ratio":

@@ -35,5 +35,3 @@ def judged(
             made = Score(made.id, made.seed, made.round, made.operation, made.values, None, parsed.reason, raw)
         out.append(made)
     return out
-
-

@@ -54,7 +54,12 @@ class Wandb:
                 group=facts["study"],
                 name=f"{config['name']}-{facts['evolver']}",
                 job_type=config["name"],
-                config={**config, "choices": {key: facts[key] for key in ("dataset", "evolution", "evolver", "teacher", "student", "judge")}},
+                config={
+                    **config,
+                    "choices": {
+                        key: facts[key] for key in ("dataset", "evolution", "evolver", "teacher", "student", "judge")
+                    },
+                },
                 dir=str(folder),
                 settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
                 reinit="finish_previous",
@@ -79,7 +84,9 @@ class Wandb:
                 self.run.log({"round": int(number), **{f"{value}/{key}": part for key, part in flat(summary).items()}})
                 self.run.summary[f"{value}/round {number}"] = summary["mean"]
         for number, counts in measured["rounds"].items():
-            self.run.log({"round": int(number), **{f"records/{key}": counts[key] for key in ("made", "kept", "rejected")}})
+            self.run.log(
+                {"round": int(number), **{f"records/{key}": counts[key] for key in ("made", "kept", "rejected")}}
+            )
         columns = ["round", "operation", "parent", "instruction", "input", "output", "id"]
         self.run.log({"records": wandb.Table(columns=columns, data=self.pairs())})
         before = None
@@ -122,6 +129,12 @@ def known_key() -> bool:
 
 def flat(summary: Mapping[str, Any]) -> dict[str, float]:
     low, high = summary["ci95"] or (None, None)
-    parts = {"mean": summary["mean"], "ci_low": low, "ci_high": high, "n": summary["n"], "unparsed": summary["unparsed"]}
+    parts = {
+        "mean": summary["mean"],
+        "ci_low": low,
+        "ci_high": high,
+        "n": summary["n"],
+        "unparsed": summary["unparsed"],
+    }
     parts |= {f"counts/{label}": n for label, n in summary.get("counts", {}).items()}
     return {key: value for key, value in parts.items() if value is not None}

@@ -1,11 +1,12 @@
 """The dry run: what an experiment would do, without asking any model.
 
-The steps run on a stand-in that gives each request an acceptable reply of the largest length, so that counts and tokens are
-those of a run in which everything goes well.
+The steps run on a stand-in that gives each request an acceptable reply of the largest length, so that counts and tokens
+are those of a run in which everything goes well.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,11 @@ from evodistill.backend import Backend, Completion, Logprobs, Request
 from evodistill.record import Record, split
 
 CHARACTERS_PER_TOKEN = 4.0  # English text under the usual tokenizers; an estimate, and called one
+# of stand-in replies: each is an instruction of its own, near no other
+WORDS = (
+    "water bread river stone paper music garden winter market doctor number planet bridge window letter island engine forest"
+    " school village summer colour harbour ticket kitchen journey teacher weather machine pattern station history"
+).split()
 SHOWN = 2000  # characters of a prompt
 
 
@@ -37,8 +43,8 @@ class Planner(Backend):
         for position, request in enumerate(requests):
             text = "\n".join(message["content"] for message in request.chat)
             self.count(text, request.sampling.max_tokens)
-            words = f"Describe, step by step and in your own words, what case {request.key} asks for and how you would check it."
-            yield [(position, Completion(words, "stop"))]
+            words = " ".join(random.Random(request.key).choices(WORDS, k=14))
+            yield [(position, Completion(f"Explain how {words}.", "stop"))]
 
     def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
         for position, parts in enumerate(texts):
@@ -55,8 +61,9 @@ class Planner(Backend):
 def describe(cfg: DictConfig) -> str:
     """The plan as text: per step and metric the records, requests, tokens, cost and the first prompt."""
     config.check(cfg)
+    metrics = ", ".join(name for name, _ in config.metrics(cfg)) or "none"
     lines = [
-        f"plan of {cfg.name}: {' -> '.join(cfg.steps)}; metrics: {', '.join(name for name, _ in config.metrics(cfg)) or 'none'}",
+        f"plan of {cfg.name}: {' -> '.join(cfg.steps)}; metrics: {metrics}",
         "",
     ]
     records: list[Record] = []
@@ -104,7 +111,8 @@ def told(lines: list[str], prompts: list[str], name: str, models: dict[str, Plan
         ) / 1e6
         cost += paid
         lines.append(
-            f"  {role} = {model.name}: {model.requests_asked} requests, about {model.prompt_tokens:,.0f} prompt tokens, "
+            f"  {role} = {model.name}: {model.requests_asked} requests, "
+            f"about {model.prompt_tokens:,.0f} prompt tokens, "
             f"at most {model.completion_tokens:,} completion tokens" + (f", at most {paid:.2f} USD" if paid else "")
         )
         if model.first:

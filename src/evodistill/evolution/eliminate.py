@@ -1,8 +1,8 @@
 """Which evolved instructions have failed, and why (WizardLM, arXiv 2304.12244, "Elimination Evolving"; EV2).
 
-WizardLM's four rules (no information gain, refusal, nothing but punctuation and stop words, words of the evolution prompt
-copied), and those that small models made necessary: unchanged, near-duplicate, empty, answered, out of length, lost code or
-table, another language. Each has a reason code, so that what an evolver fails at can be counted.
+WizardLM's four rules (no information gain, refusal, nothing but punctuation and stop words, words of the evolution
+prompt copied), and those that small models made necessary: unchanged, near-duplicate, empty, answered, out of length,
+lost code or table, another language. Each has a reason code, so that what an evolver fails at can be counted.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from typing import TYPE_CHECKING
 
 from rapidfuzz.distance import Indel
 
+# rensa is compiled and has no stubs
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
-    from rensa import RMinHash, RMinHashLSH
+    from rensa import RMinHash, RMinHashLSH  # pyright: ignore[reportAttributeAccessIssue]
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")  # CJK scripts have no spaces: a character is a word
 # words of the evolution prompts, ours and the published ones (WizardLM's fourth rule)
 LEAKED = re.compile(
-    r"(?i)\b(?:given|rewritten|re-written|created|new|original|revised|evolved) (?:prompt|instruction|input)s?\b|#\s*(?:the )?(?:rewritten|created|given)\b"
-    r"|\bprompt (?:rewriter|creator)\b|\b(?:rewrite|rewriting) (?:an?|the|this|your) (?:\w+ )?(?:prompt|instruction)|\blanguage of the (?:prompt|instruction)"
-    r"|\b(?:harder|more (?:difficult|complex|challenging)) (?:version|prompt|instruction)\b|\bthe (?:prompt|instruction) (?:is|was|asks|has|must|should)\b"
+    r"(?i)\b(?:given|rewritten|re-written|created|new|original|revised|evolved) (?:prompt|instruction|input)s?\b"
+    r"|#\s*(?:the )?(?:rewritten|created|given)\b"
+    r"|\bprompt (?:rewriter|creator)\b"
+    r"|\b(?:rewrite|rewriting) (?:an?|the|this|your) (?:\w+ )?(?:prompt|instruction)"
+    r"|\blanguage of the (?:prompt|instruction)"
+    r"|\b(?:harder|more (?:difficult|complex|challenging)) (?:version|prompt|instruction)\b"
+    r"|\bthe (?:prompt|instruction) (?:is|was|asks|has|must|should)\b"
 )
 REFUSAL = re.compile(r"(?i)\b(?:sorry|as an ai\b|as a language model|i (?:can ?not|can't|am unable|am not able))")
 REFUSAL_WORDS = 80  # WizardLM's second rule: "sorry" in a reply of fewer words
@@ -34,29 +39,39 @@ ANSWER = re.compile(
 )
 LIST = re.compile(r"\A\s*(?:[-*•]|\d+[.)])\s")
 CODE = re.compile(
-    r"```|^\s*(?:def|class|import|from|#include|public|function|SELECT|const|let|var)\b.*[({;:]|^\s*\w+\([^)\n]*\)\s*[;{]?\s*$",
+    r"```|^\s*(?:def|class|import|from|#include|public|function|SELECT|const|let|var)\b.*[({;:]"
+    r"|^\s*\w+\([^)\n]*\)\s*[;{]?\s*$",
     re.M,
 )
 TABLE = re.compile(r"^\s*\|?.+\|.+\|?\s*\n\s*\|?[\s:|-]*-[\s:|-]*\|", re.M)
 DIRECTIVE = re.compile(
-    r"(?i)[?？؟]|\A\W*(?:what|who|whom|whose|which|where|when|why|how)(?: \w+){0,2}? (?:is|are|was|were|do|does|did|can|could|would|should|will|has|have|many|much)\b"
+    r"(?i)[?？؟]|\A\W*(?:what|who|whom|whose|which|where|when|why|how)(?: \w+){0,2}? "
+    r"(?:is|are|was|were|do|does|did|can|could|would|should|will|has|have|many|much)\b"
     r"|(?:^|[.!;:,\n(]\s*|\b(?:and|then|please|to|also|you|must|should|can|could)\s+|[-*\d][.)]?\s+)(?:"
-    "add|analy[sz]e|answer|apply|argue|arrange|assess|brainstorm|build|calculate|change|choose|classify|combine|come up|compare|complete|compose|"
-    "compute|conduct|consider|construct|contrast|convert|correct|count|create|critique|debug|decide|define|delete|demonstrate|derive|describe|design|"
-    "detect|determine|develop|devise|differentiate|discuss|distinguish|divide|draft|draw|edit|elaborate|enumerate|estimate|evaluate|examine|expand|"
-    "explain|explore|express|extend|extract|factor|figure|fill|find|fix|formulate|gather|generate|give|group|guess|help|highlight|identify|illustrate|"
-    "imagine|implement|improve|include|infer|insert|interpret|introduce|invent|investigate|join|justify|label|list|make|map|match|modify|multiply|name|"
-    "offer|optimi[sz]e|order|organi[sz]e|outline|output|paraphrase|parse|perform|pick|plan|play|predict|prepare|present|print|produce|propose|prove|"
-    "provide|put|quote|rank|rate|read|rearrange|recommend|reconstruct|reduce|refactor|rename|rephrase|replace|report|research|respond|restate|return|"
-    "reverse|review|revise|rewrite|round|say|search|select|sequence|share|show|simplify|simulate|solve|sort|specify|split|state|structure|study|"
-    "subtract|suggest|sum|summari[sz]e|supply|support|synthesi[sz]e|take|tell|think|train|transcribe|transform|translate|trace|turn|update|use|"
-    "using|validate|verify|visuali[sz]e|write|your task is"
+    "add|analy[sz]e|answer|apply|argue|arrange|assess|brainstorm|build|calculate|change|choose|classify|combine|"
+    "come up|compare|complete|compose|compute|conduct|consider|construct|contrast|convert|correct|count|create|"
+    "critique|debug|decide|define|delete|demonstrate|derive|describe|design|detect|determine|develop|devise|"
+    "differentiate|discuss|distinguish|divide|draft|draw|edit|elaborate|enumerate|estimate|evaluate|examine|expand|"
+    "explain|explore|express|extend|extract|factor|figure|fill|find|fix|formulate|gather|generate|give|group|guess|"
+    "help|highlight|identify|illustrate|imagine|implement|improve|include|infer|insert|interpret|introduce|invent|"
+    "investigate|join|justify|label|list|make|map|match|modify|multiply|name|offer|optimi[sz]e|order|organi[sz]e|"
+    "outline|output|paraphrase|parse|perform|pick|plan|play|predict|prepare|present|print|produce|propose|prove|"
+    "provide|put|quote|rank|rate|read|rearrange|recommend|reconstruct|reduce|refactor|rename|rephrase|replace|report|"
+    "research|respond|restate|return|reverse|review|revise|rewrite|round|say|search|select|sequence|share|show|"
+    "simplify|simulate|solve|sort|specify|split|state|structure|study|subtract|suggest|sum|summari[sz]e|supply|"
+    "support|synthesi[sz]e|take|tell|think|train|transcribe|transform|translate|trace|turn|update|use|using|validate|"
+    "verify|visuali[sz]e|write|your task is"
     r")\b"
 )
+PERMUTATIONS, BANDS, SEED = 120, 10, 0  # of MinHash: proposes pairs of Jaccard 0.9 with 96 %, of 0.95 with 99.9 %
+CANDIDATES = 200
 KEPT = 0.5  # a child this similar to its parent is in its language: detection, the dearest rule, is for the others
 STOP_WORDS = frozenset(
-    "a an and are as at be but by can could did do does for from had has have he her his how i if in into is it its me my no not of on or our she so "
-    "some such than that the their them then there these they this to too up was we were what when where which who why will with would you your".split()
+    """
+    a an and are as at be but by can could did do does for from had has have he her his how i if in into is it its me
+    my no not of on or our she so some such than that the their them then there these they this to too up was we were
+    what when where which who why will with would you your
+    """.split()  # noqa: SIM905 - a literal would take ninety lines
 )
 
 
@@ -65,17 +80,15 @@ class Eliminator:
     """The rules and their bounds. `reason` gives the code of the first rule that a child breaks, or an empty string."""
 
     max_similarity: float = 0.95  # to the parent: 1 − normalised insert/delete distance of the words in lower case
-    pool_similarity: float | None = (
-        0.9  # to any instruction of another line: Jaccard of word 3-grams; null = not checked
-    )
+    # to any instruction of another line: Jaccard of word 3-grams; null = not checked
+    pool_similarity: float | None = 0.9
     min_length_ratio: float = 0.5  # of the child's words to the parent's
     max_length_ratio: float = 3.0
     length_slack: int = 40  # words allowed beyond the ratio: a five-word parent may grow by twenty
     language: bool = True  # refuse another language than the parent's
     language_confidence: float = 0.5  # of both detections; short texts are uncertain and pass
-    equality: str | None = (
-        None  # role that is asked whether parent and child are equal (WizardLM's first rule); null = not asked
-    )
+    # role that is asked whether parent and child are equal (WizardLM's first rule); null = not asked
+    equality: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_similarity", "pool_similarity", "language_confidence"):
@@ -88,16 +101,15 @@ class Eliminator:
             )
 
     def reason(self, parent: str, child: str, *, answer: str = "", breadth: bool = False) -> tuple[str, str]:
-        """(reason code, detail) of the first broken rule. `answer` is the parent's known answer; a breadth child is a new
-        prompt: it need not keep the parent's code or table."""
+        """(reason code, detail) of the first broken rule. `answer` is the parent's known answer; a breadth child is a
+        new prompt: it need not keep the parent's code or table."""
         words, parents = WORD.findall(child.lower()), WORD.findall(parent.lower())
         if not child.strip():
             return "empty", ""
         if not any(word not in STOP_WORDS for word in words):
             return "no_content", "only punctuation and stop words"
-        if match := LEAKED.search(child):
-            if not LEAKED.search(parent):  # a seed about prompts may speak of them
-                return "leaked", match[0]
+        if (match := LEAKED.search(child)) and not LEAKED.search(parent):  # a seed about prompts may speak of them
+            return "leaked", match[0]
         if words == parents:
             return "unchanged", ""
         if len(words) < REFUSAL_WORDS and (match := REFUSAL.search(child)) and not REFUSAL.search(parent):
@@ -149,45 +161,37 @@ def identifier() -> LanguageIdentifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    found.set_languages(
-        [label for label in found.labels if len(label) == 2]
-    )  # ISO 639-1: Egyptian Arabic is no other language
+    # ISO 639-1: Egyptian Arabic is no other language
+    found.set_languages([label for label in found.labels if len(label) == 2])
     return found
 
 
 @dataclass
 class Pool:
-    """All instructions seen so far, to find near-duplicates of other lines. MinHash finds candidates, exact Jaccard decides."""
+    """All instructions so far, to find near-duplicates of other lines: MinHash proposes, exact Jaccard decides.
+
+    At most CANDIDATES proposals are looked at, the latest ones, so that a pool of look-alikes costs no square of its size."""
 
     threshold: float
-    permutations: int = 128
-    bands: int = 16
     texts: list[tuple[str, str]] = field(default_factory=list)  # (line, instruction)
     exact: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from rensa import RMinHashLSH
+        from rensa import RMinHashLSH  # pyright: ignore[reportAttributeAccessIssue]
 
-        self.index: RMinHashLSH = RMinHashLSH(self.threshold, self.permutations, self.bands)
-
-    def hashed(self, grams: Sequence[str]) -> RMinHash:
-        from rensa import RMinHash
-
-        hashed = RMinHash(self.permutations, 42)
-        hashed.update(grams)
-        return hashed
+        self.index: RMinHashLSH = RMinHashLSH(self.threshold, PERMUTATIONS, BANDS)
 
     def find(self, line: str, text: str) -> str:
-        """The first near-duplicate of another line; empty if there is none. The own line is the parent rule's business."""
+        """A near-duplicate of another line; empty if none. The own line is the parent rule's business."""
         words = WORD.findall(text.lower())
-        key = " ".join(words)
-        if (number := self.exact.get(key)) is not None and self.texts[number][0] != line:
+        number = self.exact.get(" ".join(words))
+        if number is not None and self.texts[number][0] != line:
             return self.texts[number][1]
-        grams = trigrams(words)
-        for number in sorted(self.index.query(self.hashed(grams))) if grams else ():
+        ours = set(trigrams(words))
+        for number in sorted(self.index.query(minhash(ours)))[-CANDIDATES:] if ours else ():
             other, known = self.texts[number]
             if other != line:
-                theirs, ours = set(trigrams(WORD.findall(known.lower()))), set(grams)
+                theirs = set(trigrams(WORD.findall(known.lower())))
                 if len(theirs & ours) >= self.threshold * len(theirs | ours):
                     return known
         return ""
@@ -195,9 +199,17 @@ class Pool:
     def add(self, line: str, text: str) -> None:
         words = WORD.findall(text.lower())
         self.exact.setdefault(" ".join(words), len(self.texts))
-        if grams := trigrams(words):
-            self.index.insert(len(self.texts), self.hashed(grams))
+        if grams := set(trigrams(words)):
+            self.index.insert(len(self.texts), minhash(grams))
         self.texts.append((line, text))
+
+
+def minhash(grams: set[str]) -> RMinHash:
+    from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
+
+    hashed = RMinHash(PERMUTATIONS, SEED)
+    hashed.update(sorted(grams))
+    return hashed
 
 
 def trigrams(words: Sequence[str]) -> list[str]:

@@ -54,7 +54,8 @@ def main() -> None:
         bare, kept = median(times["bare"]), median(times["cached"])
         ratio = median(b / a for a, b in zip(times["bare"], times["cached"], strict=True))
         print(
-            f"{given.requests} requests to {given.model}: bare {bare:.2f} s, with cache and store {kept:.2f} s, ratio {ratio:.3f}"
+            f"{given.requests} requests to {given.model}: bare {bare:.2f} s, "
+            f"with cache and store {kept:.2f} s, ratio {ratio:.3f}"
         )
         before = cached.usage.requests
         started = time.monotonic()

@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py [--seeds 52000] [--rounds 3]
 
-Prints wall time and peak memory of the run, how time grows with ten times the records, and that a second run asks nothing.
+Prints wall time, peak memory, how time grows with ten times the records, and that a second run asks nothing.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ def write_seeds(path: Path, n: int) -> None:
 def run(folder: Path, seeds: Path, rounds: int) -> tuple[float, float, float, list[dict]]:
     """(wall seconds, CPU seconds, peak GiB, rows of steps.jsonl) of one process."""
     out = folder / f"run-{time.monotonic_ns()}"
-    command = [sys.executable, "run.py", "+experiment=smoke", "dataset=jsonl", f"dataset.path={seeds}", "dataset.columns.output=null", f"evolution.rounds={rounds}",
-               "steps=[dataset,evolution]", "metric=[]", f"artifacts={folder}/artifacts", f"hydra.run.dir={out}", "~hydra.callbacks.finish"]  # fmt: skip
+    command = [
+        *(sys.executable, "run.py", "+experiment=smoke", "steps=[dataset,evolution]", "metric=[]"),
+        *("dataset=jsonl", f"dataset.path={seeds}", "dataset.columns.output=null", f"evolution.rounds={rounds}"),
+        *(f"artifacts={folder}/artifacts", f"hydra.run.dir={out}", "~hydra.callbacks.finish"),
+    ]
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -70,12 +73,12 @@ def main() -> None:
             place.mkdir()
             seconds[n], cpu, memory, rows = run(place, seeds, given.rounds)
             print(
-                f"{n:7d} seeds x {given.rounds} rounds  {seconds[n]:7.1f} s ({cpu:.1f} s of CPU)  {memory:5.2f} GiB peak  {rows[-1]['requests']:7d} requests"
+                f"{n:7d} seeds x {given.rounds} rounds  {seconds[n]:7.1f} s ({cpu:.1f} s of CPU)  "
+                f"{memory:5.2f} GiB peak  {rows[-1]['requests']:7d} requests"
             )
             again, _, _, rows = run(place, seeds, given.rounds)
-            print(
-                f"{'':7s} the same again       {again:7.1f} s  {'':31s}  {sum(row['requests'] for row in rows):7d} requests"
-            )
+            asked = sum(row["requests"] for row in rows)
+            print(f"{'':7s} the same again       {again:7.1f} s  {'':31s}  {asked:7d} requests")
         few, many = seconds
         print(f"10 x the records: {seconds[many] / seconds[few]:.1f} x the time")
 

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
+from conftest import FAKES, ROOT
 from omegaconf import OmegaConf
 
-from conftest import FAKES, ROOT
 from evodistill import RunError
 from evodistill.config import build, check
 from evodistill.pipeline import run

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import FAKES, ROOT
 from omegaconf import OmegaConf
 
-from conftest import FAKES, ROOT
 from evodistill import RunError
 from evodistill.pipeline import Models, run
 from evodistill.record import read_jsonl, read_records
@@ -173,8 +173,16 @@ def test_a_killed_run_goes_on_repeats_nothing_and_ends_the_same(undisturbed, tmp
 
 
 def test_two_jobs_at_once_on_one_store_end_the_same(undisturbed, tmp_path):
-    jobs = [subprocess.Popen(command(tmp_path, f"hydra.run.dir={tmp_path}/run-{n}", "evolver.delay_s=0.05", "evolver.group=16"), cwd=ROOT,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for n in (1, 2)]  # fmt: skip
+    slow = ("evolver.delay_s=0.05", "evolver.group=16")
+    jobs = [
+        subprocess.Popen(
+            command(tmp_path, f"hydra.run.dir={tmp_path}/run-{n}", *slow),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for n in (1, 2)
+    ]
     assert [job.wait() for job in jobs] == [0, 0]
     assert records_of(tmp_path) == records_of(undisturbed)
     computed = [
@@ -185,8 +193,15 @@ def test_two_jobs_at_once_on_one_store_end_the_same(undisturbed, tmp_path):
 
 def test_a_sweep_collects_and_a_failed_job_is_a_row_and_an_exit_code(tmp_path):
     done = subprocess.run(
-        [sys.executable, "run.py", "-m", "+experiment=smoke", "dataset.limit=8", f"artifacts={tmp_path}/artifacts", f"hydra.sweep.dir={tmp_path}/sweep",
-         "evolver.name=fake-1b,fake-7b", "evolution.rounds=1,0"], cwd=ROOT, capture_output=True, text=True)  # fmt: skip
+        [
+            *(sys.executable, "run.py", "-m", "+experiment=smoke", "dataset.limit=8"),
+            *(f"artifacts={tmp_path}/artifacts", f"hydra.sweep.dir={tmp_path}/sweep"),
+            *("evolver.name=fake-1b,fake-7b", "evolution.rounds=1,0"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode != 0 and "rounds must be ≥ 1, got 0" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     table = (tmp_path / "sweep" / "results.csv").read_text().splitlines()

@@ -4,4 +4,4 @@ __version__ = "0.1.0"
 
 
 class RunError(Exception):
-    """Something the user can mend. Shown as one line that names the file, key or value and the cure; never a traceback."""
+    """Something the user can mend, in one line that names the file, key or value and the cure; never a traceback."""

@@ -34,8 +34,8 @@ def build(node: DictConfig) -> Any:
 def check(cfg: DictConfig) -> None:
     """Refuse a config with missing or misspelt keys, wrong types or values, or steps and roles that it does not hold.
 
-    Hydra refuses an unknown key on the command line but silently adds one that stands in a yaml file; binding every node to
-    the signature of what it names finds those too."""
+    Hydra refuses an unknown key on the command line but silently adds one that stands in a yaml file; binding every
+    node to the signature of what it names finds those too."""
     try:
         OmegaConf.to_container(cfg, resolve=True)
         missing = sorted(OmegaConf.missing_keys(cfg))
@@ -73,11 +73,13 @@ def check_steps(cfg: DictConfig) -> None:
         for name, variables in dict(built.prompts).items():
             if unknown := sorted(prompt.variables(name) - set(variables)):
                 raise RunError(
-                    f"{path}: prompt {name} uses {unknown[0]!r}, which is not defined; it may use {', '.join(variables)}"
+                    f"{path}: prompt {name} uses {unknown[0]!r}, which is not defined; "
+                    f"it may use {', '.join(variables)}"
                 )
         if (records := getattr(built, "records", None)) and records not in cfg.steps:
             raise RunError(
-                f"{path}.records={records} is none of the steps ({', '.join(cfg.steps)}); name one, or null for the last"
+                f"{path}.records={records} is none of the steps ({', '.join(cfg.steps)}); "
+                "name one, or null for the last"
             )
 
 
@@ -151,7 +153,7 @@ def parameter_types(named: Any) -> dict[str, Any]:
     given = {field.name for field in fields(named) if field.init}
     found: dict[str, Any] = {}
     for parent in reversed(inspect.getmro(typing.cast(type, named))):
-        own = {name: hint for name, hint in parent.__dict__.get("__annotations__", {}).items() if name in given}
+        own = {name: hint for name, hint in inspect.get_annotations(parent).items() if name in given}
         found |= typing.get_type_hints(
             type(parent.__name__, (), {"__annotations__": own, "__module__": parent.__module__})
         )

@@ -26,10 +26,10 @@ class Parsed(Generic[T]):
 
 
 def parse_label(text: str, labels: Sequence[str]) -> Parsed[str]:
-    """The one label of a closed list that a rating reply gives, whatever its case, markup, punctuation or JSON wrapping (CR1).
+    """The one label of a closed list that a rating reply gives, whatever its case, markup, punctuation or JSON (CR1).
 
-    A reply that is a label is taken as it is. Otherwise the last line that names any label decides, and it must name one
-    only: a reply that quotes the options or wavers has no label."""
+    A reply that is a label is taken as it is. Otherwise the last line that names any label decides, and it must name
+    one only: a reply that quotes the options or wavers has no label."""
     flat = plain(text)
     if not flat:
         return Parsed(reason="empty")
@@ -52,13 +52,14 @@ def parse_label(text: str, labels: Sequence[str]) -> Parsed[str]:
 def parse_score(text: str, low: float, high: float) -> Parsed[float]:
     """The number of a scoring reply: alone, after a `score:` label, or out of the scale ("85/100") (CS1).
 
-    Out of range, nan and inf have a reason. In a longer reply only a labelled number or an "n/high" counts, the last one:
-    "Step 1 … Score: 8" is 8, and a sentence with a stray number has no score."""
+    Out of range, nan and inf have a reason. In a longer reply only a labelled number or an "n/high" counts, the last
+    one: "Step 1 … Score: 8" is 8, and a sentence with a stray number has no score."""
     flat = re.sub(r"[*_`\"'#]", "", text).strip()
     if not flat:
         return Parsed(reason="empty")
     alone = re.fullmatch(
-        rf"\{{?\s*(?:score|rating)?\s*[:=]?\s*\[?({NUMBER})\]?\s*(?:/|out of)?\s*({NUMBER})?\s*(?:points?|%)?\s*\.?\s*\}}?",
+        rf"\{{?\s*(?:score|rating)?\s*[:=]?\s*\[?({NUMBER})\]?"
+        rf"\s*(?:/|out of)?\s*({NUMBER})?\s*(?:points?|%)?\s*\.?\s*\}}?",
         flat,
         re.I,
     )

@@ -44,7 +44,7 @@ class Metric(Protocol):
 
 
 class Models(dict[str, Cached]):
-    """Role → model. Roles with the same model share one engine; it is built when first asked, and closed by `release`."""
+    """Role → model. Roles with the same model share one engine, built when first asked and closed by `release`."""
 
     def __init__(self, cfg: DictConfig, cache: Cache) -> None:
         super().__init__()
@@ -174,8 +174,10 @@ class Runner:
                 "out": len(usable),
                 "rejected": len(rejected),
             }
-            files = {"records.jsonl": (to_line(record.to_dict()) for record in usable),
-                     "rejects.jsonl": (to_line(record.to_dict()) for record in rejected)}  # fmt: skip
+            files: dict[str, Iterator[str]] = {
+                "records.jsonl": (to_line(record.to_dict()) for record in usable),
+                "rejects.jsonl": (to_line(record.to_dict()) for record in rejected),
+            }
             return files, counts, (usable, rejected)
 
         folder, manifest, made = self.once(name, step, content, make)
@@ -240,8 +242,13 @@ class Runner:
         row |= asdict(self.models.usage(step.roles).minus(before)) | {"reused": made is None}
         self.rows.append(row)
         write_lines(self.out / "steps.jsonl", (to_line(line) for line in self.rows))
-        log.info("%-18s %6d in %6d made %6d out %6d rejected  %7.1f s  %6d requests %6d cached%s", name, row["in"], row["made"], row["out"],
-                 row["rejected"], row["seconds"], row["requests"], row["cached"], "  (from the store)" if row["reused"] else "")  # fmt: skip
+        told = ("in", "made", "out", "rejected", "seconds", "requests", "cached")
+        log.info(
+            "%-18s %6d in %6d made %6d out %6d rejected  %7.1f s  %6d requests %6d cached%s",
+            name,
+            *(row[key] for key in told),
+            "  (from the store)" if row["reused"] else "",
+        )
         self.told(row)
         return folder, manifest, made
 

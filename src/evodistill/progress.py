@@ -48,5 +48,12 @@ class Progress:
         elif time.monotonic() - self.told > EVERY_S:
             self.told = time.monotonic()
             left = (self.total - self.done) * seconds / self.done if self.done else float("nan")
-            log.info("%s: %d of %d requests, %.1f/s, %.0f s left, %.0f tok/s", self.name, self.done, self.total, self.done / seconds, left,
-                     (tokens - self.tokens_before) / seconds)  # fmt: skip
+            log.info(
+                "%s: %d of %d requests, %.1f/s, %.0f s left, %.0f tok/s",
+                self.name,
+                self.done,
+                self.total,
+                self.done / seconds,
+                left,
+                (tokens - self.tokens_before) / seconds,
+            )

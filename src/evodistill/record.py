@@ -2,7 +2,7 @@
 
 On disk a record is one flat JSON object, Alpaca keys first, so that every trainer and every person can read it:
 
-    {"instruction": …, "input": …, "output": …, "id": …, "seed": …, "parent": …, "step": …, "operation": …, "round": 1, …}
+    {"instruction": …, "input": …, "output": …, "id": …, "seed": …, "parent": …, "step": …, "operation": …, …}
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def digest(value: object, size: int = 8) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record comes from. `seed` and `index` name the line it descends from, `parent` the record it was made of."""
+    """Where a record comes from: `seed` and `index` name the line it descends from, `parent` what it was made of."""
 
     seed: str = ""  # id of the seed record at the root of the line
     index: int = 0  # row of that seed in its source: stable under shuffling, subsampling and failures (EV6)
@@ -42,7 +42,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a record must not be used: a reason code that can be counted, a sentence for people, the raw text that failed."""
+    """Why a record must not be used: a reason code to count, a sentence for people, the raw text that failed."""
 
     reason: str
     detail: str = ""
@@ -78,7 +78,7 @@ class Record:
         extra: Mapping[str, Any] | None = None,
         **origin: Any,
     ) -> Record:
-        """A record made of this one; `origin` sets what differs from its own origin (step, operation, round, model, …)."""
+        """A record made of this one; `origin` sets what differs from its own origin (step, operation, round, …)."""
         born = replace(
             self.origin,
             **(
@@ -95,7 +95,7 @@ class Record:
 
     @property
     def prompt(self) -> str:
-        """What a student reads: the instruction, and the input below it where there is one (as LLaMA-Factory joins them; RG4)."""
+        """What a student reads: the instruction, and the input, if any, below it (as in LLaMA-Factory; RG4)."""
         return f"{self.instruction}\n{self.input}" if self.input else self.instruction
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ ORIGIN = tuple(field.name for field in fields(Origin))
 
 
 def to_line(value: Mapping[str, Any]) -> str:
-    """One JSON line, real characters rather than escapes; lone surrogates are escaped so that the file stays valid UTF-8."""
+    """One JSON line of real characters; lone surrogates are escaped so that the file stays valid UTF-8."""
     line = json.dumps(value, ensure_ascii=False)
     try:
         line.encode("utf-8")

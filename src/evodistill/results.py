@@ -29,8 +29,8 @@ def facts(cfg: DictConfig) -> dict[str, Any]:
 
 
 def summarize(rows: Iterable[Mapping[str, Any]], seed: int) -> dict[str, dict[str, dict[str, Any]]]:
-    """{value: {round: {mean, ci95, n, unparsed, counts}}} of score rows. A record without a value is counted in `unparsed`;
-    it never enters a mean (CR1, CS2)."""
+    """{value: {round: {mean, ci95, n, unparsed, counts}}} of score rows. A record without a value is counted in
+    `unparsed`; it never enters a mean (CR1, CS2)."""
     values: dict[str, dict[int, list[float | None]]] = {}
     labels: dict[str, dict[int, Counter[str]]] = {}
     for row in rows:
@@ -83,8 +83,8 @@ def interval(values: Any, seed: str) -> list[float] | None:
 
 
 def by_round(records: Iterable[Record], rejects: Iterable[Record]) -> dict[str, dict[str, Any]]:
-    """{round: {made, kept, rejected, carried, reasons}}, each record counted once: what was made is kept or rejected; what
-    stands in for a failed record (operation keep_parent) is carried."""
+    """{round: {made, kept, rejected, carried, reasons}}, each record counted once: what was made is kept or rejected;
+    what stands in for a failed record (operation keep_parent) is carried."""
     kept: dict[int, int] = {}
     carried: dict[int, int] = {}
     reasons: dict[int, Counter[str]] = {}
@@ -97,6 +97,11 @@ def by_round(records: Iterable[Record], rejects: Iterable[Record]) -> dict[str, 
     for number in sorted(kept.keys() | carried.keys() | reasons.keys()):
         lost = reasons.get(number, Counter())
         there = kept.get(number, 0)
-        out[str(number)] = {"made": there + lost.total(), "kept": there, "rejected": lost.total(), "carried": carried.get(number, 0),
-                            "reasons": dict(lost.most_common())}  # fmt: skip
+        out[str(number)] = {
+            "made": there + lost.total(),
+            "kept": there,
+            "rejected": lost.total(),
+            "carried": carried.get(number, 0),
+            "reasons": dict(lost.most_common()),
+        }
     return out

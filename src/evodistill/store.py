@@ -117,6 +117,6 @@ def named_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"{error.filename or path}: {error.strerror}; free the disk or fix the folder's rights, then run the same command again: "
-            "finished requests are kept"
+            f"{error.filename or path}: {error.strerror}; free the disk or fix the folder's rights, "
+            "then run the same command again: finished requests are kept"
         ) from None

@@ -20,7 +20,7 @@ def test_a_reply_may_be_cut_off():
 
 
 def test_a_prompt_without_a_rule_is_named():
-    with pytest.raises(RunError, match="no rule of conf/backend/fake.yaml matches"):
+    with pytest.raises(RunError, match=r"no rule of conf/backend/fake\.yaml matches"):
         Fake("fake").generate([chat("x")], Sampling())
 
 

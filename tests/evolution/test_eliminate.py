@@ -107,7 +107,10 @@ def test_elimination_is_total(parent, child):
 
 def test_the_pool_finds_duplicates_of_other_lines_only():
     pool = Pool(0.9)
-    text = "Explain in your own words how a steam engine turns heat into motion and where the losses are largest in practice."
+    text = (
+        "Explain in your own words how a steam engine turns heat into motion "
+        "and where the losses are largest in practice."
+    )
     pool.add("line a", text)
     assert pool.find("line a", text) == ""
     assert pool.find("line b", text.upper()) == text

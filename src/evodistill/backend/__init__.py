@@ -1,7 +1,7 @@
 """How a model is run: two verbs over whole batches, `generate` and `logprobs`; an embedder has one, `embed`.
 
-A backend yields its results in groups, as they finish and in any order, so that the request cache (`cache.py`) can make each
-group durable at once. Steps see only the ordered lists that `generate` and `logprobs` return.
+A backend yields its results in groups, as they finish and in any order, so that the request cache (`cache.py`) can make
+each group durable at once. Steps see only the ordered lists that `generate` and `logprobs` return.
 
     teacher.generate([[{"role": "user", "content": "Name a tea."}]], Sampling(max_tokens=32))[0].text
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from evodistill import RunError
 from evodistill.record import digest
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Message: TypeAlias = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 Chat: TypeAlias = Sequence[Message]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Completion:
     finish_reason: str  # stop | length | error
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    # per output position: [[token, log-probability], …], the chosen token first, then the alternatives by falling probability
+    # per output position [[token, log-probability], …]: the chosen token, then the alternatives by falling probability
     logprobs: Sequence[Sequence[tuple[str, float]]] = ()
     error: str = ""
 
@@ -102,17 +103,17 @@ class Usage:
 
 @dataclass(eq=False)
 class Backend:
-    """A model that can be asked: its fields are the data of `conf/model/*.yaml` and the engine settings of `conf/backend/*.yaml`.
+    """A model that can be asked: its fields are those of `conf/model/*.yaml` and the settings of `conf/backend/*.yaml`.
 
     Subclasses implement the verbs they have as generators of finished groups:
 
     `complete(requests)` yields lists of (position in `requests`, Completion),
-    `score(texts)` yields lists of (position in `texts`, Logprobs), where a text is a sequence of parts (see `logprobs`),
+    `score(texts)` yields lists of (position in `texts`, Logprobs); a text is a sequence of parts (see `logprobs`),
     `vectors(texts)` yields lists of (position in `texts`, unit-length float32 vector).
 
-    They open their engine on first use and free it in `close`; `identity` must be known without opening it.
-    A request that cannot be answered is a Completion or Logprobs with `error`; a condition that would fail every request
-    (server unreachable, key refused, weights missing) is raised as RunError.
+    They open their engine on first use and free it in `close`; `identity` must be known without opening it. A request
+    that cannot be answered is a Completion or Logprobs with `error`; a condition that would fail every request (server
+    unreachable, key refused, weights missing) is raised as RunError.
     """
 
     name: str  # how results call this model
@@ -132,7 +133,8 @@ class Backend:
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         raise RunError(
-            f"model {self.name}: its backend {type(self).__name__} cannot generate text; choose another backend for this role"
+            f"model {self.name}: its backend {type(self).__name__} cannot generate text; "
+            "choose another backend for this role"
         )
         yield []
 
@@ -170,9 +172,9 @@ class Backend:
         return gather(self.complete(self.requests(chats, sampling)), len(chats))
 
     def logprobs(self, texts: Sequence[Sequence[str]]) -> list[Logprobs]:
-        """Token log-probabilities of each text, in order. A text is a sequence of parts that are tokenised one by one and
-        joined as ids, so that a part has the same tokens wherever it stands (IFD1, IFD2). Every text starts after the model's
-        BOS, or its end-of-text token where it has no BOS, so that the first token is scored too."""
+        """Token log-probabilities of each text, in order. A text is a sequence of parts that are tokenised one by one
+        and joined as ids, so that a part has the same tokens wherever it stands (IFD1, IFD2). Every text starts after
+        the model's BOS, or its end-of-text token where it has no BOS, so that the first token is scored too."""
         return gather(self.score(texts), len(texts))
 
     def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -180,9 +182,9 @@ class Backend:
         return gather(self.vectors(texts), len(texts))
 
 
-def gather(groups: Iterator[list[tuple[int, object]]], n: int) -> list:
+def gather(groups: Iterator[list[tuple[int, T]]], n: int) -> list[T]:
     """Bring lazily ordered groups into order; a missing or doubled position is a bug in the backend."""
-    found: dict[int, object] = {}
+    found: dict[int, T] = {}
     for group in groups:
         for position, value in group:
             if position in found:

@@ -1,8 +1,8 @@
 """The request cache: what a model has answered once is never asked again.
 
-It lies under every backend, as one SQLite file in WAL mode, keyed by model identity + messages + sampling + n-th draw. A
-finished group of requests is on disk before the step sees it: this is what makes a killed run go on at the level of single
-requests, and what lets two jobs share work. Errors are not kept, so that they are tried again.
+It lies under every backend, as one SQLite file in WAL mode, keyed by model identity + messages + sampling + n-th draw.
+A finished group of requests is on disk before the step sees it: this is what makes a killed run go on at the level of
+single requests, and what lets two jobs share work. Errors are not kept, so that they are tried again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,7 +44,8 @@ class Cache:
             version = self.db.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
                 raise RunError(
-                    f"{path} was written by a newer evodistill (format {version}, this one reads {VERSION}): update, or move it away"
+                    f"{path} was written by a newer evodistill (format {version}, this one reads {VERSION}): "
+                    "update, or move it away"
                 )
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute(
@@ -63,11 +65,13 @@ class Cache:
             ) from None
         except sqlite3.DatabaseError as error:
             raise RunError(
-                f"{self.path} is damaged ({error}): move it away; finished steps are kept, open requests are asked again"
+                f"{self.path} is damaged ({error}): move it away; "
+                "finished steps are kept, open requests are asked again"
             ) from None
         except OSError as error:
             raise RunError(
-                f"{self.path}: {error.strerror}; free the disk or fix the folder's rights, then run the same command again"
+                f"{self.path}: {error.strerror}; free the disk or fix the folder's rights, "
+                "then run the same command again"
             ) from None
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
@@ -193,7 +197,7 @@ def unpack_logprobs(data: bytes) -> Logprobs:
     lengths = struct.unpack_from(f"<{n}I", data, 4)
     values = np.frombuffer(data, "<f4", offset=4 * (n + 1))
     ends = np.cumsum((0, *lengths))
-    return Logprobs(tuple(values[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)))
+    return Logprobs(tuple(values[start:end] for start, end in pairwise(ends)))
 
 
 def pack_vector(value: np.ndarray) -> bytes:

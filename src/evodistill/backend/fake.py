@@ -20,9 +20,9 @@ GROUP = 512  # requests that finish together
 
 @dataclass(eq=False)
 class Fake(Backend):
-    """Replies by `rules`: the first whose `match` is found in the chat's last message gives one of its `replies`, chosen by
-    the request's seed. In a reply `\\g<name>` stands for a named group of the match; a reply may be a mapping with `text`
-    and `finish_reason`. `Fake.scripted` gives the n-th request the n-th reply instead.
+    """Replies by `rules`: the first whose `match` is found in the chat's last message gives one of its `replies`,
+    chosen by the request's seed. In a reply `\\g<name>` stands for a named group of the match; a reply may be a mapping
+    with `text` and `finish_reason`. `Fake.scripted` gives the n-th request the n-th reply instead.
 
     `logprobs` and `embed` are deterministic functions of the text, with no meaning."""
 

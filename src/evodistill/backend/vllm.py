@@ -5,6 +5,9 @@ raw: of the model's distribution before temperature and top_p (LP3; vLLM's `logp
 request's seed alone, up to rounding: vLLM's batches differ from run to run, and with them the last bits of bfloat16.
 """
 
+# pyright: reportMissingImports=false
+# vLLM is an extra: it need not be there where types are checked
+
 from __future__ import annotations
 
 import gc

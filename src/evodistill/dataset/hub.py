@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from evodistill import RunError
 from evodistill.dataset import Row, rows
@@ -45,6 +46,7 @@ class Hub(JSONL):
 
     def download(self) -> Iterator[dict[str, object]]:
         import datasets
+        from datasets.exceptions import DatasetsError
         from huggingface_hub.errors import HfHubHTTPError
 
         try:
@@ -52,10 +54,10 @@ class Hub(JSONL):
             found = datasets.load_dataset(
                 self.named(), self.subset, data_files=self.file, split=self.split, revision=self.revision
             )
-        except (OSError, ValueError, HfHubHTTPError, datasets.exceptions.DatasetsError) as error:
+        except (OSError, ValueError, HfHubHTTPError, DatasetsError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise RunError(
                 f"cannot load {self.id} from the hub ({reason}); download it from "
                 f"https://huggingface.co/datasets/{self.id} and set dataset.path=FILE (JSON, JSONL, CSV or Parquet)"
             ) from None
-        return iter(found)
+        return iter(cast("Iterable[dict[str, object]]", found))

@@ -217,7 +217,8 @@ class Window:
     def peek(self) -> str:
         """The next character that is not white space, without taking it; empty at the end of the file."""
         while True:
-            self.move(SPACE.match(self.text, self.at).end())
+            # always a match: SPACE takes the empty string too
+            self.move(SPACE.match(self.text, self.at).end())  # pyright: ignore[reportOptionalMemberAccess]
             if self.at < len(self.text):
                 return self.text[self.at]
             if not self.grow():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from evodistill import RunError
 from evodistill.dataset import Malformed, Seed
@@ -41,7 +41,7 @@ class ShareGPT(Hub):
 
     def parse(self, value: object) -> Seed | None:
         row = mapping(value)
-        column = self.columns["turns"]
+        column = cast(str, self.columns["turns"])  # `__post_init__` refuses null
         turns = row.get(column)
         if not isinstance(turns, list):
             raise Malformed(f"{column} is {kind(turns)}, not a list of turns" if column in row else f"no {column}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from evodistill.dataset import Dataset, Row, Seed, rows
 
@@ -23,5 +24,5 @@ class Tiny(Dataset):
         return rows.read(FILE)
 
     def parse(self, value: object) -> Seed:
-        texts = dict(value)
+        texts = dict(cast("dict[str, str]", value))
         return Seed(texts.pop("instruction"), texts.pop("input"), texts.pop("output"), extra=texts)

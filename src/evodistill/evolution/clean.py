@@ -1,12 +1,14 @@
-"""Strip what a model wraps around the instruction it was asked for: headings, preambles, quotes, fences, notes (EV2)."""
+"""Strip what a model wraps around the instruction it was asked for: heading, preamble, quotes, fence, notes (EV2)."""
 
 from __future__ import annotations
 
 import re
 
 HEADING = re.compile(
-    r"(?im)^[ \t>*_#]*(?:the |your |my |a )?(?:final(?:ly)? |newly |new )?(?:rewritten|re-written|created|evolved|new|revised|improved|harder)"
-    r"(?: version of the)?(?: given)? (?:prompt|instruction|question|version)[ \t*_#]*(?:\([^)\n]*\))?[ \t*_#]*[:：][ \t*_#]*"
+    r"(?im)^[ \t>*_#]*(?:the |your |my |a )?(?:final(?:ly)? |newly |new )?"
+    r"(?:rewritten|re-written|created|evolved|new|revised|improved|harder)"
+    r"(?: version of the)?(?: given)? (?:prompt|instruction|question|version)"
+    r"[ \t*_#]*(?:\([^)\n]*\))?[ \t*_#]*[:：][ \t*_#]*"
 )
 PREAMBLE = re.compile(
     r"(?is)\A(?:(?:sure|certainly|of course|absolutely|okay|ok|great|got it)\b[^\n:]{0,40}[,.!:]\s*)?"
@@ -15,8 +17,10 @@ PREAMBLE = re.compile(
 )
 OPENER = re.compile(r"(?i)\A(?:sure|certainly|of course|absolutely)(?: thing)?[,.!:]\s+(?=\S)")
 NOTES = re.compile(
-    r"(?ims)\n\s*[*_(\[#]*(?:note|notes|explanation|rationale|reasoning|changes(?: made)?|comment|why this)\b[^\n]{0,40}[:：].*\Z"
-    r"|\n\s*(?:i (?:have |'ve )?(?:added|rewritten|rewrote|changed|made|kept)|this (?:rewritten|new|created|revised) (?:prompt|version))\b.*\Z"
+    r"(?ims)\n\s*[*_(\[#]*(?:note|notes|explanation|rationale|reasoning|changes(?: made)?|comment|why this)\b"
+    r"[^\n]{0,40}[:：].*\Z"
+    r"|\n\s*(?:i (?:have |'ve )?(?:added|rewritten|rewrote|changed|made|kept)"
+    r"|this (?:rewritten|new|created|revised) (?:prompt|version))\b.*\Z"
 )
 INPUT = re.compile(r"(?im)\n\s*[#*_ \t]*(?:the )?given (?:input|prompt)[#*_ \t]*[:：].*\Z", re.S)
 FENCE = re.compile(r"\A```[\w-]*[ \t]*\n(.*?)\n?```\Z", re.S)

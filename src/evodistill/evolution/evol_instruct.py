@@ -1,4 +1,4 @@
-"""Evol-Instruct (WizardLM, arXiv 2304.12244) as run by arXiv 2412.11231 §3: each round rewrites the survivors of the last.
+"""Evol-Instruct (WizardLM, arXiv 2304.12244) as run by arXiv 2412.11231 §3: a round rewrites the last one's survivors.
 
     EvolInstruct(model="evolver", rounds=3, breadth=True)(seeds, {"evolver": backend})
 
@@ -60,13 +60,14 @@ class EvolInstruct:
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
         """Every round is kept, with its number in the origin; what failed is kept too, with its reason.
 
-        With `keep_parent` the usable records of a round are a whole data set, one record a line: two evolvers are compared on
-        the same seeds, and one that fails often does not win by the easy cases that it survived."""
+        With `keep_parent` the usable records of a round are a whole data set, one record a line: two evolvers are
+        compared on the same seeds, and one that fails often does not win by the easy cases that it survived."""
         made = list(records)
         lines = [record for record in records if not record.fault]
         pool = Pool(self.eliminator.pool_similarity) if self.eliminator.pool_similarity else None
-        for record in lines if pool else ():
-            pool.add(record.origin.seed, record.prompt)
+        if pool:
+            for record in lines:
+                pool.add(record.origin.seed, record.prompt)
         for number in range(1, self.rounds + 1):
             replies = models[self.model].generate([self.ask(record, number) for record in lines], self.sampling)
             children = [
@@ -120,8 +121,8 @@ class EvolInstruct:
         return child.reject(code, detail, reply.text) if code else child
 
     def unequal(self, parents: list[Record], children: list[Record], models: Mapping[str, Backend]) -> list[Record]:
-        """WizardLM's first rule: reject children that add nothing, as the `equality` role sees it. A verdict that cannot be
-        parsed rejects nothing."""
+        """WizardLM's first rule: reject children that add nothing, as the `equality` role sees it. A verdict that
+        cannot be parsed rejects nothing."""
         if not self.eliminator.equality:
             return children
         asked = [i for i, child in enumerate(children) if not child.fault]

@@ -21,7 +21,8 @@ class ComplexityScore:
 
     model: str  # role that judges
     records: str | None = None  # step whose records are measured; null = the last
-    prompt: str = "complexity_score/intent"  # wording printed in the paper's figure 19; the public script's is complexity_score/short (CS3)
+    # wording printed in the paper's figure 19; the public script's is complexity_score/short (CS3)
+    prompt: str = "complexity_score/intent"
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=16))
 
     @property

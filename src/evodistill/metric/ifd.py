@@ -5,8 +5,8 @@ With L(·) the mean token cross-entropy in nats under a causal model, Q the inst
     IFD    = L(A|Q) / L(A)              how little the instruction helps to produce the answer
     IC-IFD = L(A|Q) / (L(Q) · L(A))     … at equal complexity of the instruction itself
 
-Two forward passes a record: L(Q) comes with L(A|Q) for free (IFD9). Q, separator and A are tokenised one by one and joined as
-ids, so that A is scored on the same tokens in both passes and no token straddles a border (IFD1, IFD2).
+Two forward passes a record: L(Q) comes with L(A|Q) for free (IFD9). Q, separator and A are tokenised one by one and
+joined as ids, so that A is scored on the same tokens in both passes and no token straddles a border (IFD1, IFD2).
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ SEPARATOR = "\n"
 
 @dataclass(frozen=True)
 class IFD:
-    """Values `ifd`, `ic_ifd` and the three losses they are made of. `variant` says what is divided: mean losses (the paper's
-    formula and code; default) or perplexities exp(L) (Superfiltering, arXiv 2402.00530; the paper's prose, IFD7)."""
+    """Values `ifd`, `ic_ifd` and the three losses they are made of. `variant` says what is divided: mean losses (the
+    paper's formula and code; default) or perplexities exp(L) (Superfiltering, arXiv 2402.00530; the paper's prose,
+    IFD7)."""
 
     model: str  # role that reads; the paper takes the student's base model
     records: str | None = None  # step whose records are measured; null = the last
@@ -62,7 +63,7 @@ class IFD:
         return [self.score(record, pairs.get(record.id)) for record in records]
 
     def score(self, record: Record, pair: tuple[Logprobs, Logprobs] | None) -> Score:
-        nothing = dict.fromkeys(VALUES)
+        nothing: dict[str, float | None] = dict.fromkeys(VALUES)
         if pair is None:
             return Score.of(record, nothing, reason="no_answer")
         given, alone = pair

@@ -1,8 +1,8 @@
-"""What the metrics that ask a judge share: render, ask, parse; a reply that cannot be parsed is a reason, not a value."""
+"""What metrics that ask a judge share: render, ask, parse; a reply that cannot be parsed is a reason, not a value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from evodistill import prompt

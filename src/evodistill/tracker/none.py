@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-class None_:  # noqa: N801 - the name of the option, where the language keeps the word for itself
+class None_:  # the option's name, where the language keeps the word for itself
     """Sees a run and does nothing; what a tracker has to offer."""
 
     def start(self, config: Any, facts: Mapping[str, Any], folder: Path) -> None: ...

@@ -1,7 +1,7 @@
 """Weights & Biases: a mirror of the local files, never their master. Without a key it writes offline.
 
-What is sent: the resolved config and the choices that name the run (group = study), a row per step, every mean, a table of
-sampled records beside their parents, and the artifacts with the hashes they have in the store.
+What is sent: the resolved config and the choices that name the run (group = study), a row per step, every mean, a table
+of sampled records beside their parents, and the artifacts with the hashes they have in the store.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,12 +87,16 @@ class Wandb:
             self.run.log(
                 {"round": int(number), **{f"records/{key}": counts[key] for key in ("made", "kept", "rejected")}}
             )
-        columns = ["round", "operation", "parent", "instruction", "input", "output", "id"]
+        columns: list[str | int] = ["round", "operation", "parent", "instruction", "input", "output", "id"]
         self.run.log({"records": wandb.Table(columns=columns, data=self.pairs())})
         before = None
         for row in self.rows:
-            artifact = wandb.Artifact(Path(row["path"]).name, type="scores" if row["made"] == 0 and row["step"] in measured["metrics"] else "records",
-                                      metadata={"hash": row["hash"], "in": row["in"], "out": row["out"], "input": before})  # fmt: skip
+            scores = row["made"] == 0 and row["step"] in measured["metrics"]
+            artifact = wandb.Artifact(
+                Path(row["path"]).name,
+                type="scores" if scores else "records",
+                metadata={"hash": row["hash"], "in": row["in"], "out": row["out"], "input": before},
+            )
             artifact.add_dir(row["path"])
             self.run.log_artifact(artifact)
             before = Path(row["path"]).name
@@ -100,7 +104,7 @@ class Wandb:
         whole.add_file(str(folder / "metrics.json"))
         self.run.log_artifact(whole)
 
-    def pairs(self) -> list[list[Any]]:
+    def pairs(self) -> list[Iterable[Any]]:
         """Sampled records of the last step beside the instruction each was made of."""
         known: dict[str, Record] = {}
         last: list[Record] = []
@@ -110,8 +114,18 @@ class Wandb:
                 last = read_records(path)
                 known |= {record.id: record for record in last}
         chosen = random.Random(0).sample(last, min(self.records, len(last)))
-        return [[record.origin.round, record.origin.operation, known[record.origin.parent].prompt if record.origin.parent in known else "",
-                 record.instruction, record.input, record.output, record.id] for record in chosen]  # fmt: skip
+        return [
+            [
+                record.origin.round,
+                record.origin.operation,
+                known[record.origin.parent].prompt if record.origin.parent in known else "",
+                record.instruction,
+                record.input,
+                record.output,
+                record.id,
+            ]
+            for record in chosen
+        ]
 
     def close(self) -> None:
         if self.run:

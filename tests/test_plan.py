@@ -16,12 +16,23 @@ def test_no_model_is_asked_or_built(cfg):
 
 
 def test_cost_follows_from_prices(cfg):
-    text = describe(cfg("+experiment=smoke", "dataset.limit=10", "evolution.rounds=1", "+evolver.price={prompt: 0, completion: 1000}"))
+    text = describe(
+        cfg(
+            "+experiment=smoke",
+            "dataset.limit=10",
+            "evolution.rounds=1",
+            "+evolver.price={prompt: 0, completion: 1000}",
+        )
+    )
     # 10 requests of at most 2,048 tokens at 1,000 USD per million
     assert "at most 20.48 USD" in text
 
 
 def test_the_first_prompt_of_each_step_is_shown(cfg):
     text = describe(cfg("+experiment=smoke", "dataset.limit=3"))
-    for part in ("first prompt of evolution (evolver)", "first prompt of respond (teacher)", "first prompt of metric complexity_rate (judge)"):
+    for part in (
+        "first prompt of evolution (evolver)",
+        "first prompt of respond (teacher)",
+        "first prompt of metric complexity_rate (judge)",
+    ):
         assert part in text

@@ -19,10 +19,10 @@ from evodistill.record import Record, split
 
 CHARACTERS_PER_TOKEN = 4.0  # English text under the usual tokenizers; an estimate, and called one
 # of stand-in replies: each is an instruction of its own, near no other
-WORDS = (
-    "water bread river stone paper music garden winter market doctor number planet bridge window letter island engine forest"
-    " school village summer colour harbour ticket kitchen journey teacher weather machine pattern station history"
-).split()
+WORDS = """
+    water bread river stone paper music garden winter market doctor number planet bridge window letter island engine
+    forest school village summer colour harbour ticket kitchen journey teacher weather machine pattern station history
+""".split()  # noqa: SIM905 - a literal would take thirty lines
 SHOWN = 2000  # characters of a prompt
 
 

@@ -14,9 +14,15 @@ def test_results_are_the_same_with_and_without(cfg, tmp_path, monkeypatch):
     made = {}
     for tracker in ("none", "wandb"):
         where = tmp_path / tracker
-        run(cfg("+experiment=smoke", "dataset.limit=5", f"tracker={tracker}", f"artifacts={where}/artifacts"), where / "run")
+        run(
+            cfg("+experiment=smoke", "dataset.limit=5", f"tracker={tracker}", f"artifacts={where}/artifacts"),
+            where / "run",
+        )
         records = sorted((where / "artifacts").glob("*/re*.jsonl"))
-        made[tracker] = (json.loads((where / "run" / "metrics.json").read_text()), [path.read_bytes() for path in records])
+        made[tracker] = (
+            json.loads((where / "run" / "metrics.json").read_text()),
+            [path.read_bytes() for path in records],
+        )
     assert made["none"] == made["wandb"]
     assert list((tmp_path / "wandb" / "run" / "wandb").glob("offline-run-*/*.wandb"))
 
@@ -27,8 +33,16 @@ def test_no_secret_is_in_what_is_kept(cfg, tmp_path, monkeypatch):
         monkeypatch.setenv(name, canary)
     monkeypatch.setenv("WANDB_MODE", "offline")
     run(
-        cfg("+experiment=smoke", "dataset.limit=3", "tracker=wandb", "model@embedder=llama31-8b", "backend@embedder=api",
-            f"artifacts={tmp_path}/artifacts"), tmp_path / "run")  # fmt: skip
+        cfg(
+            "+experiment=smoke",
+            "dataset.limit=3",
+            "tracker=wandb",
+            "model@embedder=llama31-8b",
+            "backend@embedder=api",
+            f"artifacts={tmp_path}/artifacts",
+        ),
+        tmp_path / "run",
+    )
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 20
     assert not [path for path in files if canary.encode() in path.read_bytes()]

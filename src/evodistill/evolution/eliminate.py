@@ -170,7 +170,8 @@ def identifier() -> LanguageIdentifier:
 class Pool:
     """All instructions so far, to find near-duplicates of other lines: MinHash proposes, exact Jaccard decides.
 
-    At most CANDIDATES proposals are looked at, the latest ones, so that a pool of look-alikes costs no square of its size."""
+    At most CANDIDATES proposals are looked at, the latest ones, so that a pool of look-alikes costs no square of its
+    size."""
 
     threshold: float
     texts: list[tuple[str, str]] = field(default_factory=list)  # (line, instruction)

@@ -83,25 +83,25 @@ def interval(values: Any, seed: str) -> list[float] | None:
 
 
 def by_round(records: Iterable[Record], rejects: Iterable[Record]) -> dict[str, dict[str, Any]]:
-    """{round: {made, kept, rejected, carried, reasons}}, each record counted once: what was made is kept or rejected;
-    what stands in for a failed record (operation keep_parent) is carried."""
-    kept: dict[int, int] = {}
-    carried: dict[int, int] = {}
+    """{round: {made, kept, rejected, carried, carried_rejected, reasons}}, each record counted once.
+
+    What was made is kept or rejected, by reason. Stand-ins of failed records (operation keep_parent) were not made: they
+    are carried, or rejected later (their answer was cut off, say)."""
+    counts: dict[int, Counter[str]] = {}
     reasons: dict[int, Counter[str]] = {}
-    for record in records:
-        counts = carried if record.origin.operation == "keep_parent" else kept
-        counts[record.origin.round] = counts.get(record.origin.round, 0) + 1
-    for record in rejects:
-        reasons.setdefault(record.origin.round, Counter())[record.fault.reason if record.fault else ""] += 1
-    out = {}
-    for number in sorted(kept.keys() | carried.keys() | reasons.keys()):
-        lost = reasons.get(number, Counter())
-        there = kept.get(number, 0)
-        out[str(number)] = {
-            "made": there + lost.total(),
-            "kept": there,
-            "rejected": lost.total(),
-            "carried": carried.get(number, 0),
-            "reasons": dict(lost.most_common()),
+    for record in (*records, *rejects):
+        stands_in = record.origin.operation == "keep_parent"
+        fate = (
+            ("carried_rejected" if stands_in else "rejected") if record.fault else ("carried" if stands_in else "kept")
+        )
+        counts.setdefault(record.origin.round, Counter())[fate] += 1
+        if record.fault and not stands_in:
+            reasons.setdefault(record.origin.round, Counter())[record.fault.reason] += 1
+    return {
+        str(number): {
+            "made": fates["kept"] + fates["rejected"],
+            **{fate: fates[fate] for fate in ("kept", "rejected", "carried", "carried_rejected")},
+            "reasons": dict(reasons.get(number, Counter()).most_common()),
         }
-    return out
+        for number, fates in sorted(counts.items())
+    }

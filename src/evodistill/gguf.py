@@ -36,7 +36,9 @@ def convert(file: Path, folder: Path) -> None:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # control characters in every log
     where = {"gguf_file": file.name, "local_files_only": True}
     model = AutoModelForCausalLM.from_pretrained(
         file.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16, **where

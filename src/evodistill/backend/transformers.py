@@ -103,9 +103,11 @@ class Transformers(Backend):
         """The open engine: weights on the device, in evaluation mode."""
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils.logging import disable_progress_bar
 
         from evodistill.backend import attention, heap
 
+        disable_progress_bar()  # of loading: seconds, and control characters in every log
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         if self.device.type == "cpu":

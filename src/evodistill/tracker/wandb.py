@@ -66,7 +66,7 @@ class Wandb:
             )
         except Error as error:
             raise RunError(f"W&B: {error}; set tracker.mode=offline or tracker=none") from None
-        log.info("W&B %s: %s", mode, self.run.url or self.run.dir)
+        log.info("W&B %s: %s", mode, self.run.url if mode == "online" else self.run.dir)
 
     def step(self, row: Mapping[str, Any]) -> None:
         self.rows.append(row)
@@ -91,15 +91,14 @@ class Wandb:
         self.run.log({"records": wandb.Table(columns=columns, data=self.pairs())})
         before = None
         for row in self.rows:
-            scores = row["made"] == 0 and row["step"] in measured["metrics"]
-            artifact = wandb.Artifact(
-                Path(row["path"]).name,
-                type="scores" if scores else "records",
-                metadata={"hash": row["hash"], "in": row["in"], "out": row["out"], "input": before},
-            )
-            artifact.add_dir(row["path"])
+            place = Path(row["path"])
+            made = (place / "records.jsonl").exists()  # else it holds scores
+            facts = {"hash": row["hash"], "in": row["in"], "out": row["out"], "input": before}
+            artifact = wandb.Artifact(place.name, type="records" if made else "scores", metadata=facts)
+            for file in sorted(place.glob("*.json*")):
+                artifact.add_file(str(file), file.name)
             self.run.log_artifact(artifact)
-            before = Path(row["path"]).name
+            before = place.name if made else before
         whole = wandb.Artifact(f"results-{self.run.id}", type="results")
         whole.add_file(str(folder / "metrics.json"))
         self.run.log_artifact(whole)

@@ -85,8 +85,8 @@ def interval(values: Any, seed: str) -> list[float] | None:
 def by_round(records: Iterable[Record], rejects: Iterable[Record]) -> dict[str, dict[str, Any]]:
     """{round: {made, kept, rejected, carried, carried_rejected, reasons}}, each record counted once.
 
-    What was made is kept or rejected, by reason. Stand-ins of failed records (operation keep_parent) were not made: they
-    are carried, or rejected later (their answer was cut off, say)."""
+    What was made is kept or rejected, by reason. Stand-ins of failed records (operation keep_parent) were not made:
+    they are carried, or rejected later (their answer was cut off, say)."""
     counts: dict[int, Counter[str]] = {}
     reasons: dict[int, Counter[str]] = {}
     for record in (*records, *rejects):

@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from repository import ROOT
 
 from evodistill.record import Record
-
-ROOT = Path(__file__).parents[1]
-FAKES = [f"model@{role}=fake" for role in ("evolver", "teacher", "student", "judge", "embedder")]
 
 
 @pytest.fixture

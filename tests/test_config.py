@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import FAKES, ROOT
 from omegaconf import OmegaConf
+from repository import FAKES, ROOT
 
 from evodistill import RunError
 from evodistill.config import build, check

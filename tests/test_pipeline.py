@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import FAKES, ROOT
 from omegaconf import OmegaConf
+from repository import FAKES, ROOT
 
 from evodistill import RunError
 from evodistill.pipeline import Models, run

@@ -37,6 +37,41 @@ def test_each_failure_has_its_reason(child, code):
     assert Eliminator().reason(PARENT, child)[0] == code
 
 
+@pytest.mark.parametrize(
+    "child",
+    [
+        "The role of tea in a day is to wake people up, which it does by its taste.",
+        "The goal is to describe the taste of tea to a person who cannot taste it.",
+        "The shop is open on Mondays. You can return your tea through the slot beside the door.",
+        "- Green tea\n- Black tea\n- White tea",
+        "I will describe three kinds of tea for you.",
+    ],
+)
+def test_what_asks_for_nothing_is_an_answer(child):
+    assert Eliminator().reason(PARENT, child)[0] == "answer"
+
+
+@pytest.mark.parametrize(
+    "child",
+    [
+        "Given that tea grows in many places, name three kinds and describe how their taste differs.",
+        "I want you to name three kinds of tea and to say how each of them tastes to you.",
+        "Which three kinds of tea taste best, and why do people disagree about it?",
+        "Could you name three kinds of tea, and say how each of them should be made?",
+    ],
+)
+def test_requests_in_other_forms_are_no_answers(child):
+    assert Eliminator().reason(PARENT, child)[0] == ""
+
+
+def test_words_copied_from_the_evolution_prompt_are_a_leak():
+    """WizardLM's fourth rule, for any prompt: the prompt itself says which words"""
+    asked = "Rewrite it: add one more requirement that the answer has to meet. Keep every fact."
+    child = "Name three kinds of tea and add a requirement that the answer has to meet."
+    assert Eliminator().reason(PARENT, child, prompt=asked)[0] == "leaked"
+    assert Eliminator().reason(child, child + " Write it as a table.", prompt=asked)[0] == "", "the parent had them"
+
+
 def test_near_duplicates_of_the_parent_are_found():
     parent = GOOD + " Write for a reader who knows nothing of tea, and keep to simple words."
     assert Eliminator().reason(parent, parent.replace("simple", "plain"))[0] == "near_duplicate_parent"

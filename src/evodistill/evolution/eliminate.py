@@ -31,6 +31,7 @@ LEAKED = re.compile(
     r"|\b(?:harder|more (?:difficult|complex|challenging)) (?:version|prompt|instruction)\b"
     r"|\bthe (?:prompt|instruction) (?:is|was|asks|has|must|should)\b"
 )
+COPIED = 5  # so many words in a row of the evolution prompt are copied, not chosen
 REFUSAL = re.compile(r"(?i)\b(?:sorry|as an ai\b|as a language model|i (?:can ?not|can't|am unable|am not able))")
 REFUSAL_WORDS = 80  # WizardLM's second rule: "sorry" in a reply of fewer words
 ANSWER = re.compile(
@@ -47,7 +48,8 @@ TABLE = re.compile(r"^\s*\|?.+\|.+\|?\s*\n\s*\|?[\s:|-]*-[\s:|-]*\|", re.M)
 DIRECTIVE = re.compile(
     r"(?i)[?？؟]|\A\W*(?:what|who|whom|whose|which|where|when|why|how)(?: \w+){0,2}? "
     r"(?:is|are|was|were|do|does|did|can|could|would|should|will|has|have|many|much)\b"
-    r"|(?:^|[.!;:,\n(]\s*|\b(?:and|then|please|to|also|you|must|should|can|could)\s+|[-*\d][.)]?\s+)(?:"
+    r"|(?:^|[.!;:,\n(]\s*|\b(?:and|then|please|you (?:must|should|are to|need to|have to)|(?:can|could|would) you"
+    r"|(?:want|need|ask|like) you to|help me(?: to)?)\s+|[-*\d][.)]?\s+)(?:"
     "add|analy[sz]e|answer|apply|argue|arrange|assess|brainstorm|build|calculate|change|choose|classify|combine|"
     "come up|compare|complete|compose|compute|conduct|consider|construct|contrast|convert|correct|count|create|"
     "critique|debug|decide|define|delete|demonstrate|derive|describe|design|detect|determine|develop|devise|"
@@ -100,9 +102,12 @@ class Eliminator:
                 f"length ratios must be 0 ≤ min < max, got {self.min_length_ratio} and {self.max_length_ratio}"
             )
 
-    def reason(self, parent: str, child: str, *, answer: str = "", breadth: bool = False) -> tuple[str, str]:
-        """(reason code, detail) of the first broken rule. `answer` is the parent's known answer; a breadth child is a
-        new prompt: it need not keep the parent's code or table."""
+    def reason(
+        self, parent: str, child: str, *, prompt: str = "", answer: str = "", breadth: bool = False
+    ) -> tuple[str, str]:
+        """(reason code, detail) of the first broken rule. `prompt` is the text of the evolution prompt without its
+        data, `answer` the parent's known answer; a breadth child is new: it need not keep the parent's code or table.
+        """
         words, parents = WORD.findall(child.lower()), WORD.findall(parent.lower())
         if not child.strip():
             return "empty", ""
@@ -110,6 +115,8 @@ class Eliminator:
             return "no_content", "only punctuation and stop words"
         if (match := LEAKED.search(child)) and not LEAKED.search(parent):  # a seed about prompts may speak of them
             return "leaked", match[0]
+        if copied := grams(prompt).intersection(ngrams(words, COPIED)).difference(ngrams(parents, COPIED)):
+            return "leaked", min(copied)
         if words == parents:
             return "unchanged", ""
         if len(words) < REFUSAL_WORDS and (match := REFUSAL.search(child)) and not REFUSAL.search(parent):
@@ -188,11 +195,11 @@ class Pool:
         number = self.exact.get(" ".join(words))
         if number is not None and self.texts[number][0] != line:
             return self.texts[number][1]
-        ours = set(trigrams(words))
+        ours = set(ngrams(words, 3))
         for number in sorted(self.index.query(minhash(ours)))[-CANDIDATES:] if ours else ():
             other, known = self.texts[number]
             if other != line:
-                theirs = set(trigrams(WORD.findall(known.lower())))
+                theirs = set(ngrams(WORD.findall(known.lower()), 3))
                 if len(theirs & ours) >= self.threshold * len(theirs | ours):
                     return known
         return ""
@@ -200,18 +207,23 @@ class Pool:
     def add(self, line: str, text: str) -> None:
         words = WORD.findall(text.lower())
         self.exact.setdefault(" ".join(words), len(self.texts))
-        if grams := set(trigrams(words)):
-            self.index.insert(len(self.texts), minhash(grams))
+        if ours := set(ngrams(words, 3)):
+            self.index.insert(len(self.texts), minhash(ours))
         self.texts.append((line, text))
 
 
-def minhash(grams: set[str]) -> RMinHash:
+def minhash(parts: set[str]) -> RMinHash:
     from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
 
     hashed = RMinHash(PERMUTATIONS, SEED)
-    hashed.update(sorted(grams))
+    hashed.update(sorted(parts))
     return hashed
 
 
-def trigrams(words: Sequence[str]) -> list[str]:
-    return [" ".join(words[i : i + 3]) for i in range(len(words) - 2)]
+@lru_cache(maxsize=64)  # of a few prompts, for many children
+def grams(prompt: str) -> frozenset[str]:
+    return frozenset(ngrams(WORD.findall(prompt.lower()), COPIED))
+
+
+def ngrams(words: Sequence[str], n: int) -> list[str]:
+    return [" ".join(words[i : i + n]) for i in range(len(words) - n + 1)]

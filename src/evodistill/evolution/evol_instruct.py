@@ -117,7 +117,8 @@ class EvolInstruct:
             return child.reject("truncated", f"cut at {reply.completion_tokens} tokens", reply.text)
         breadth = operation == BREADTH
         old = parent.instruction if keeps or breadth else parent.prompt  # what the child's text stands in for
-        code, detail = self.eliminator.reason(old, text, answer=parent.output, breadth=breadth)
+        asked = prompt.render(template(operation), instruction="", input="…" if parent.input else "")
+        code, detail = self.eliminator.reason(old, text, prompt=asked, answer=parent.output, breadth=breadth)
         return child.reject(code, detail, reply.text) if code else child
 
     def unequal(self, parents: list[Record], children: list[Record], models: Mapping[str, Backend]) -> list[Record]:

@@ -1,0 +1,46 @@
+"""What the README promises."""
+
+import re
+import shlex
+
+import pytest
+from repository import ROOT
+
+from evodistill.config import check
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line.startswith("python run.py")
+]
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_composes_and_fits_the_code(cfg, command):
+    overrides = [word for word in shlex.split(command)[2:] if word != "-m"]
+    check(cfg(*overrides))
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"make ([\w-]+)", README))))
+def test_every_make_target_exists(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\+experiment=(\w+)", README))))
+def test_every_experiment_exists(name):
+    assert (ROOT / "conf" / "experiment" / f"{name}.yaml").exists()
+
+
+def test_every_folder_and_module_of_the_tree_exists():
+    (tree,) = re.findall(r"## What is where\n\n```\n(.*?)```", README, re.S)
+    named = re.findall(r"(?:^|\s{2,}|, )([\w.]+(?:/|\.py))", tree)
+    for name in named:
+        places = [ROOT / name, ROOT / "conf" / name, ROOT / "src" / "evodistill" / name]
+        assert any(place.exists() for place in places), name
+    assert len(named) > 15

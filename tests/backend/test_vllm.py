@@ -80,6 +80,15 @@ def test_a_draw_follows_from_its_request_whatever_is_computed_beside_it(model):
 
 
 @pytest.mark.vllm
+def test_seeded_prompts_may_fill_more_than_one_step(model):
+    """On a CPU a prompt that is split over two steps ends the engine."""
+    chats = [chat(f"{LONG} {number}") for number in range(16)]
+    drawn = model.generate(chats, Sampling(temperature=0.7, max_tokens=4))
+    assert sum(completion.prompt_tokens for completion in drawn) > 2 * 2048
+    assert all(completion.text and not completion.error for completion in drawn)
+
+
+@pytest.mark.vllm
 def test_a_completion_says_why_it_ended(model):
     whole = model.generate([CHATS[1]], Sampling(max_tokens=64))[0]
     assert (whole.text, whole.finish_reason) == ("The capital of France is Paris.", "stop")

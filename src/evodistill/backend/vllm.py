@@ -11,6 +11,7 @@ request's seed alone, up to rounding: vLLM's batches differ from run to run, and
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evodistill import RunError
 from evodistill.backend import Backend, Completion, Logprobs, Request
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     Prompt: TypeAlias = tuple[int, list[int], SamplingParams]  # position, token ids, how to go on
 
 log = logging.getLogger(__name__)
+CPU_CONTEXT = 4096  # tokens of prompt and completion on a CPU, where none are given
 QUEUES = 2  # requests in the engine, in multiples of what it computes at once: it never starves, memory stays bounded
 
 
@@ -67,8 +70,8 @@ class VLLM(Backend):
         from vllm.platforms import current_platform
 
         engine = {key: value for key, value in self.engine.items() if value is not None}
-        # compiling for the CPU takes a minute, longer than most runs that have no GPU gain by it
-        engine.setdefault("enforce_eager", current_platform.is_cpu())
+        if current_platform.is_cpu():
+            engine = suit_cpu(engine, self.weights.folder)
         log.info("model %s: starting vLLM on %s", self.name, current_platform.device_name)
         try:
             return LLM(folder, **engine)
@@ -235,3 +238,16 @@ def first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     counted = "validation error" in lines[0] and len(lines) > 1
     return " ".join(lines[1:3]).partition(" [type=")[0].partition(". ")[0] if counted else lines[0]
+
+
+def suit_cpu(engine: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings, with those that the CPU build needs where none are given.
+
+    It ends with "CPU Generator does not use offset" when it splits the prompt of a seeded request over two steps: so
+    prompts stay whole, a step has room for a whole context, and the context is short enough for that."""
+    own = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings", CPU_CONTEXT)
+    context = engine.get("max_model_len") or min(own, CPU_CONTEXT)
+    # compiling for the CPU takes a minute, longer than most runs that have no GPU gain by it
+    needed = {"enforce_eager": True, "enable_chunked_prefill": False, "max_model_len": context}
+    step = max(context, engine.get("max_num_batched_tokens") or 0)
+    return needed | engine | {"max_num_batched_tokens": step}

@@ -98,6 +98,18 @@ def test_roles_with_the_same_model_share_one_engine():
     assert models["teacher"] is models["judge"] and models["teacher"] is not models["student"]
 
 
+def test_an_engine_stays_open_for_a_role_that_was_not_asked_yet(monkeypatch):
+    node = {"_target_": "evodistill.backend.fake.Fake", "name": "one"}
+    models = Models(OmegaConf.create({"teacher": node, "judge": node}), None)
+    closed = []
+    monkeypatch.setattr("evodistill.backend.fake.Fake.close", lambda self: closed.append(self.name))
+    assert models["judge"].name == "one"
+    models.release({"teacher"})
+    assert not closed
+    models.release(set())
+    assert closed == ["one"]
+
+
 def test_a_failed_run_says_so(cfg, tmp_path):
     with pytest.raises(RunError, match="no rule"):
         run(cfg("+experiment=smoke", "teacher.rules=[]", f"artifacts={tmp_path}/artifacts"), tmp_path / "run")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from evodistill import RunError
@@ -17,6 +18,8 @@ from evodistill.record import digest
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from evodistill.weights import Weights
 
 Message: TypeAlias = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 Chat: TypeAlias = Sequence[Message]
@@ -126,10 +129,17 @@ class Backend:
         default_factory=dict
     )  # throughput and placement only: never part of the identity
 
+    @cached_property
+    def weights(self) -> Weights:
+        """The model's folder, and the content hash of what lies there; fetched where it is not there yet."""
+        from evodistill.weights import resolve
+
+        return resolve(self.name, self.path, self.package, self.source)
+
     @property
     def identity(self) -> str:
-        """What the model *is* (content hash of its weights), whatever engine runs it."""
-        raise NotImplementedError
+        """What the model *is*, whatever engine runs it."""
+        return self.weights.identity
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         raise RunError(

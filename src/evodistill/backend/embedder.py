@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from evodistill import RunError
 from evodistill.backend import Backend
-from evodistill.weights import Weights, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,14 +35,6 @@ class Embedder(Backend):
     @property
     def batch_size(self) -> int:
         return int(str(self.engine.get("batch_size", 64)))
-
-    @cached_property
-    def weights(self) -> Weights:
-        return resolve(self.name, self.path, self.package, self.source)
-
-    @property
-    def identity(self) -> str:
-        return self.weights.identity
 
     @cached_property
     def model(self) -> SentenceTransformer:

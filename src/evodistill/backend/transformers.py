@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 from evodistill import RunError
 from evodistill.backend import Backend, Completion, Logprobs, Request
 from evodistill.backend.tokens import encode, encode_parts
-from evodistill.weights import Weights, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -70,14 +69,6 @@ class Transformers(Backend):
         if unknown := [key for key in self.engine if key not in known]:
             raise ValueError(f"engine.{unknown[0]} is unknown to transformers; known: {', '.join(known)}")
         self.settings = Engine(**self.engine)
-
-    @cached_property
-    def weights(self) -> Weights:
-        return resolve(self.name, self.path, self.package, self.source)
-
-    @property
-    def identity(self) -> str:
-        return self.weights.identity
 
     @cached_property
     def device(self) -> torch.device:

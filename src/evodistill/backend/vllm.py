@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from evodistill import RunError
 from evodistill.backend import Backend, Completion, Logprobs, Request
 from evodistill.backend.tokens import encode, encode_parts
-from evodistill.weights import Weights, resolve
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
@@ -43,14 +42,6 @@ class VLLM(Backend):
     """`engine` goes to `vllm.LLM` as it stands, `environment` to the process where it has no such variable."""
 
     environment: Mapping[str, str | int] = field(default_factory=dict)
-
-    @cached_property
-    def weights(self) -> Weights:
-        return resolve(self.name, self.path, self.package, self.source)
-
-    @property
-    def identity(self) -> str:
-        return self.weights.identity
 
     @cached_property
     def llm(self) -> LLM:

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from repository import FAKES, ROOT
 
 from evodistill import RunError
-from evodistill.pipeline import Models, run
+from evodistill.models import Models
+from evodistill.pipeline import run
 from evodistill.record import read_jsonl, read_records
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from evodistill import RunError
 
 TRUSTED = "evodistill."  # a config is code: nothing else may be built from one
-SETTINGS = ("name", "study", "seed", "steps", "instructions", "artifacts", "dry_run", "metric", "tracker")
+SETTINGS = ("name", "study", "seed", "steps", "instructions", "artifacts", "dry_run", "metric", "benchmark", "tracker")
 
 
 def build(node: DictConfig) -> Any:
@@ -65,9 +65,10 @@ def check_steps(cfg: DictConfig) -> None:
     for path, item in [
         *((name, cfg[name]) for name in cfg.steps),
         *((f"metric.{name}", node) for name, node in metrics(cfg)),
+        *((f"benchmark.{name}", node) for name, node in benchmarks(cfg)),
     ]:
         built = build(item)
-        for role in built.roles:
+        for role in (*built.roles, *getattr(built, "rivals", ())):
             if role not in cfg or not str(cfg[role].get("_target_", "")).startswith("evodistill.backend."):
                 raise RunError(f"{path} asks the role {role!r}, which has no model; choose one with model@{role}=NAME")
         for name, variables in dict(built.prompts).items():
@@ -86,6 +87,26 @@ def check_steps(cfg: DictConfig) -> None:
 def metrics(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
     """(name, node) of each chosen metric."""
     return [(str(name), node) for name, node in (cfg.get("metric") or {}).items()]
+
+
+def benchmarks(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
+    """(name, node) of each chosen benchmark."""
+    return [(str(name), node) for name, node in (cfg.get("benchmark") or {}).items()]
+
+
+def identity(value: Any) -> Any:
+    """What the outcome depends on, of a configured object: its class and fields, but for those marked
+    `metadata={"identity": False}` (they make it faster, no more)."""
+    if is_dataclass(value) and not isinstance(value, type):
+        told = {field.name: identity(getattr(value, field.name)) for field in fields(value) if counts(field)}
+        return {"does": f"{type(value).__module__}.{type(value).__qualname__}"} | told
+    if isinstance(value, Mapping):
+        return {str(key): identity(item) for key, item in value.items()}
+    return [identity(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def counts(field: Field[Any]) -> bool:
+    return field.metadata.get("identity", True)
 
 
 def stepped(cfg: DictConfig) -> list[str]:

@@ -5,20 +5,23 @@ Steps know nothing of disks, dashboards or clusters: what is read and written is
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
 from evodistill import RunError, __version__, config, prompt, results
-from evodistill.backend import Backend, Usage
-from evodistill.backend.cache import Cache, Cached
+from evodistill.backend import Backend
+from evodistill.backend.cache import Cache
 from evodistill.metric import Score
-from evodistill.record import Record, digest, read_jsonl, read_records, split, to_line
+from evodistill.models import Models
+from evodistill.record import Made, Record, digest, read_jsonl, read_records, split, to_line
 from evodistill.store import Store, named_errors, write_json, write_lines
 
 log = logging.getLogger(__name__)
@@ -30,11 +33,12 @@ class Step(Protocol):
     roles: Sequence[str]  # of the models it asks
     prompts: Mapping[str, Sequence[str]]  # name → the variables it gives them
 
-    def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]: ...
+    def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record] | Made: ...
 
 
 class Metric(Protocol):
-    """A configured function from records to one score each. `records` names the step whose records it measures."""
+    """A configured function from records to one score each. `records` names the step whose records it measures. One
+    that has `whole(records, scores)` adds numbers of the set as such: value → round → {mean, ci95, n, unparsed}."""
 
     roles: Sequence[str]
     prompts: Mapping[str, Sequence[str]]
@@ -43,35 +47,14 @@ class Metric(Protocol):
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Score]: ...
 
 
-class Models(dict[str, Cached]):
-    """Role → model. Roles with the same model share one engine, built when first asked and closed by `release`."""
+class Benchmark(Protocol):
+    """A configured function that asks a model the items of a test: one score each, its seed the item's id, so that two
+    models are paired over items. It may have `whole` too."""
 
-    def __init__(self, cfg: DictConfig, cache: Cache) -> None:
-        super().__init__()
-        self.cfg, self.cache = cfg, cache
-        self.shared: dict[str, Cached] = {}
+    roles: Sequence[str]
+    prompts: Mapping[str, Sequence[str]]
 
-    def __missing__(self, role: str) -> Cached:
-        node = self.cfg[role]
-        key = digest(OmegaConf.to_container(node, resolve=True))
-        if key not in self.shared:
-            self.shared[key] = Cached(config.build(node), self.cache)
-        self[role] = self.shared[key]
-        return self[role]
-
-    def release(self, needed: set[str]) -> None:
-        """Close the engines that none of the roles still needed uses."""
-        kept = {id(self[role]) for role in needed}  # a role not asked yet may share an engine that is open
-        for model in self.shared.values():
-            if id(model) not in kept:
-                model.close()
-
-    def usage(self, roles: Sequence[str]) -> Usage:
-        """What the models of these roles have done so far, each counted once."""
-        total = Usage()
-        for model in {id(self[role]): self[role] for role in roles}.values():
-            total = total.plus(model.usage)
-        return total
+    def __call__(self, models: Mapping[str, Backend]) -> list[Score]: ...
 
 
 def run(cfg: DictConfig, out: Path) -> dict[str, float]:
@@ -132,96 +115,147 @@ class Runner:
         self.models = Models(cfg, self.cache)
         self.steps: dict[str, Step] = {name: config.build(cfg[name]) for name in cfg.steps}
         self.metrics: dict[str, Metric] = {name: config.build(node) for name, node in config.metrics(cfg)}
+        self.benchmarks: dict[str, Benchmark] = {name: config.build(node) for name, node in config.benchmarks(cfg)}
+        self.records: list[Record] = []  # that the last step left
+        self.rejects: list[Record] = []  # of all steps
+        self.content = ""  # hash of what the next step is given
         self.rows: list[dict[str, Any]] = []
 
     def __call__(self) -> dict[str, Any]:
         summaries: dict[str, Any] = {}
-        records: list[Record] = []
-        rejects: list[Record] = []
-        content = ""  # hash of what the next step is given
         agenda = list(self.agenda())
         try:
-            for number, (name, work) in enumerate(agenda):
-                if name in self.metrics:
-                    summaries |= self.metric(name, work, records, content)
-                else:
-                    records, failed, content = self.step(name, work, records, content)
-                    rejects += failed
-                self.models.release({role for _, later in agenda[number + 1 :] for role in later.roles})
+            for number, (do, name, work) in enumerate(agenda):
+                for value, rounds in do(name, work).items():
+                    if value in summaries:
+                        raise RunError(f"{name} gives a value {value!r} that another metric gives too; rename one")
+                    summaries[value] = rounds
+                self.models.release({role for _, _, later in agenda[number + 1 :] for role in later.roles})
         finally:
             self.models.release(set())
             self.cache.close()
-        return {"metrics": summaries, "rounds": results.by_round(records, rejects)}
+        return {"metrics": summaries, "rounds": results.by_round(self.records, self.rejects)}
 
-    def agenda(self) -> Iterator[tuple[str, Any]]:
-        """Each step, then the metrics that measure its records."""
+    def agenda(self) -> Iterator[tuple[Callable[[str, Any], dict[str, Any]], str, Any]]:
+        """Each step, then the metrics that measure its records; at last the benchmarks."""
         for name, step in self.steps.items():
-            yield name, step
+            yield self.step, name, step
             for other, metric in self.metrics.items():
                 if (metric.records or self.cfg.steps[-1]) == name:
-                    yield other, metric
+                    yield self.metric, other, metric
+        for name, benchmark in self.benchmarks.items():
+            yield self.benchmark, name, benchmark
 
-    def step(
-        self, name: str, step: Step, records: list[Record], content: str
-    ) -> tuple[list[Record], list[Record], str]:
-        """(usable records, rejects, hash of the usable records) of a step: from the store, or made and stored."""
+    def step(self, name: str, step: Step) -> dict[str, Any]:
+        """The usable records and the rejects of a step: from the store, or made and stored."""
+        records = self.records
+        step = self.paired(name, step)
 
-        def make() -> tuple[dict[str, Iterator[str]], dict[str, int], Any]:
-            usable, rejected = split(self.checked(name, step, records))
+        def make() -> tuple[dict[str, Iterable[str]], dict[str, int], Any]:
+            made = self.checked(name, step, records)
+            usable, rejected = split(made.records)
             counts = {
                 "in": len(records),
                 "made": len(usable) + len(rejected) - len(records),
                 "out": len(usable),
                 "rejected": len(rejected),
             }
-            files: dict[str, Iterator[str]] = {
+            files: dict[str, Iterable[str]] = {
+                **made.files,
                 "records.jsonl": (to_line(record.to_dict()) for record in usable),
                 "rejects.jsonl": (to_line(record.to_dict()) for record in rejected),
             }
             return files, counts, (usable, rejected)
 
-        folder, manifest, made = self.once(name, step, content, make)
+        folder, manifest, made = self.once(name, step, self.content, make)
         usable, rejected = made or (read_records(folder / "records.jsonl"), read_records(folder / "rejects.jsonl"))
-        return usable, rejected, manifest["files"]["records.jsonl"]["sha256"]
+        self.records, self.content = usable, manifest["files"]["records.jsonl"]["sha256"]
+        self.rejects += rejected
+        if not usable and name != self.cfg.steps[-1]:
+            reasons = Counter(record.fault.reason for record in rejected if record.fault)
+            told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            raise RunError(f"{name} left none of {len(rejected)} records ({told}); read {folder / 'rejects.jsonl'}")
+        return {}
 
-    def metric(self, name: str, metric: Metric, records: list[Record], content: str) -> dict[str, Any]:
+    def paired(self, name: str, step: Step) -> Step:
+        """A step that names rivals (roles) is told where the records lie that the steps before it make with each in
+        the place of its `role`. They come from the store where another job has made them, or go there for it."""
+        rivals = getattr(step, "rivals", ())
+        if not rivals:
+            return step
+        self.models.release(set())  # two engines would share the memory
+        before = list(self.cfg.steps)[: list(self.cfg.steps).index(name)]
+        places = []
+        for rival in rivals:
+            cfg = copy.deepcopy(self.cfg)
+            cfg[step.role] = cfg[rival]  # type: ignore[attr-defined]
+            cfg.steps, cfg.metric, cfg.benchmark = before, {}, {}
+            out = self.out / "rivals" / rival
+            out.mkdir(parents=True, exist_ok=True)
+            log.info("%s: the same steps with %s (%s) as %s", name, rival, cfg[rival].name, step.role)  # type: ignore[attr-defined]
+            other = Runner(cfg, out, self.told)
+            other()
+            places.append(other.rows[-1]["path"])
+        return replace(step, paired_with=[*step.paired_with, *places])  # type: ignore[attr-defined,type-var]
+
+    def metric(self, name: str, metric: Metric) -> dict[str, Any]:
         """The summaries of a metric; its scores are stored like a step's records, and copied into the run's folder."""
+        records = self.records
 
-        def make() -> tuple[dict[str, Iterator[str]], dict[str, int], Any]:
+        def score() -> list[Score]:
             scores = metric(records, self.asked(metric))
             if [score.id for score in scores] != [record.id for record in records]:
                 raise RuntimeError(f"metric {name} must give one score per record, in order")
-            missing = sum(score.reason != "" for score in scores)
-            counts = {"in": len(records), "made": 0, "out": len(scores) - missing, "rejected": missing}
-            return {"scores.jsonl": (to_line(score.to_dict()) for score in scores)}, counts, True
+            return scores
 
-        folder, _, _ = self.once(name, metric, content, make)
+        return self.scored(name, metric, records, self.content, score)
+
+    def benchmark(self, name: str, benchmark: Benchmark) -> dict[str, Any]:
+        """As a metric, of a model in the place of records."""
+        return self.scored(name, benchmark, [], "", lambda: benchmark(self.asked(benchmark)))
+
+    def scored(
+        self, name: str, work: Metric | Benchmark, records: list[Record], content: str, score: Callable[[], list[Score]]
+    ) -> dict[str, Any]:
+        def make() -> tuple[dict[str, Iterable[str]], dict[str, int], Any]:
+            scores = score()
+            missing = sum(score.reason != "" for score in scores)
+            counts = {"in": len(records), "made": len(scores) - len(records)}
+            counts |= {"out": len(scores) - missing, "rejected": missing}
+            whole = work.whole(records, scores) if hasattr(work, "whole") else {}  # type: ignore[union-attr]
+            files: dict[str, Iterable[str]] = {
+                "scores.jsonl": (to_line(score.to_dict()) for score in scores),
+                "whole.json": [to_line(whole)],
+            }
+            return files, counts, True
+
+        folder, _, _ = self.once(name, work, content, make)
         (self.out / "scores").mkdir(exist_ok=True)
         rows = list(read_jsonl(folder / "scores.jsonl"))
         write_lines(self.out / "scores" / f"{name}.jsonl", (to_line(row) for row in rows))
-        return results.summarize(rows, self.cfg.seed)
+        (whole,) = read_jsonl(folder / "whole.json")
+        return results.summarize(rows, self.cfg.seed) | whole
 
-    def asked(self, step: Step | Metric) -> dict[str, Backend]:
+    def asked(self, step: Step | Metric | Benchmark) -> dict[str, Backend]:
         """The models of the roles that a step names, and no others."""
         return {role: self.models[role] for role in step.roles}
 
-    def checked(self, name: str, step: Step, records: list[Record]) -> list[Record]:
+    def checked(self, name: str, step: Step, records: list[Record]) -> Made:
         """Run a step; nothing it was given may be missing, nothing may come twice: in + made = out + rejected."""
         returned = step(records, self.asked(step))
-        ids = {record.id for record in returned}
-        if len(ids) != len(returned):
-            raise RuntimeError(f"step {name} returned {len(returned) - len(ids)} records twice")
+        made = returned if isinstance(returned, Made) else Made(returned, {})
+        ids = {record.id for record in made.records}
+        if len(ids) != len(made.records):
+            raise RuntimeError(f"step {name} returned {len(made.records) - len(ids)} records twice")
         if lost := {record.id for record in records} - ids:
             raise RuntimeError(f"step {name} lost {len(lost)} records, {min(lost)} for one")
-        if returned and not any(record.fault is None for record in returned):
-            counted = results.by_round([], returned)
-            log.warning(
-                "%s: no record is left; rejected by reason: %s", name, {n: row["reasons"] for n, row in counted.items()}
-            )
-        return returned
+        if made.records and all(record.fault for record in made.records):
+            reasons = {number: row["reasons"] for number, row in results.by_round([], made.records).items()}
+            log.warning("%s: no record is left; rejected by reason: %s", name, reasons)
+        return made
 
     def once(
-        self, name: str, step: Step | Metric, content: str, make: Callable[[], Any]
+        self, name: str, step: Step | Metric | Benchmark, content: str, make: Callable[[], Any]
     ) -> tuple[Path, dict[str, Any], Any]:
         """(folder, manifest, what `make` made or None): make and store the artifact unless it is there."""
         started = time.monotonic()
@@ -252,11 +286,10 @@ class Runner:
         self.told(row)
         return folder, manifest, made
 
-    def key(self, step: Step | Metric, content: str) -> dict[str, Any]:
+    def key(self, step: Step | Metric | Benchmark, content: str) -> dict[str, Any]:
         """Everything the outcome depends on. Throughput knobs are no part of it: they live with the backends."""
         return {
-            "does": f"{type(step).__module__}.{type(step).__qualname__}",
-            "config": asdict(step) if is_dataclass(step) else {},
+            "config": config.identity(step),
             "prompts": {name: digest(prompt.source(name)) for name in dict(step.prompts)},
             "models": {role: [self.models[role].name, self.models[role].identity] for role in step.roles},
             "sources": list(getattr(step, "sources", ())),

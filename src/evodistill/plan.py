@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from evodistill import config
 from evodistill.backend import Backend, Completion, Logprobs, Request
-from evodistill.record import Record, split
+from evodistill.record import Made, Record, split
 
 CHARACTERS_PER_TOKEN = 4.0  # English text under the usual tokenizers; an estimate, and called one
 # of stand-in replies: each is an instruction of its own, near no other
@@ -73,7 +73,8 @@ def describe(cfg: DictConfig) -> str:
         step = config.build(cfg[name])
         models = stand_ins(cfg, step.roles)
         given = len(records)
-        records, rejected = split(step(records, models))
+        made = step(records, models)
+        records, rejected = split(made.records if isinstance(made, Made) else made)
         lines.append(
             f"{name}: {given} records in, up to {len(records)} out"
             + (f", {len(rejected)} rejected" if not step.roles else "")
@@ -86,6 +87,11 @@ def describe(cfg: DictConfig) -> str:
                 metric([with_output(record) for record in records], models)
                 lines.append(f"metric {other}: {len(records)} records of {name}")
                 cost += told(lines, prompts, f"metric {other}", models)
+    for name, node in config.benchmarks(cfg):
+        benchmark = config.build(node)
+        models = stand_ins(cfg, benchmark.roles)
+        lines.append(f"benchmark {name}: {len(benchmark(models))} items")
+        cost += told(lines, prompts, f"benchmark {name}", models)
     lines += [
         "",
         f"at most {cost:.2f} USD by the prices of the models" if cost else "no model has a price: nothing to pay",

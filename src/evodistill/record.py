@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evodistill import RunError
 
@@ -120,6 +120,13 @@ class Record:
         fault = Fault(flat["reason"], flat.get("detail", ""), flat.get("raw", "")) if "reason" in flat else None
         origin = Origin(**{name: flat[name] for name in ORIGIN})
         return cls(flat["id"], flat["instruction"], flat["input"], flat["output"], origin, flat.get("extra", {}), fault)
+
+
+class Made(NamedTuple):
+    """What a step gives back that makes files beside its records (name → lines): they are stored in its artifact."""
+
+    records: list[Record]
+    files: Mapping[str, Iterable[str]]
 
 
 ORIGIN = tuple(field.name for field in fields(Origin))

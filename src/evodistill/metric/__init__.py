@@ -21,13 +21,14 @@ class Score:
     label: str | None = None
     reason: str = ""
     raw: str = ""  # the reply that could not be parsed
+    extra: Mapping[str, Any] = field(default_factory=dict)  # JSON-able, what a figure needs beside the values
 
     @classmethod
     def of(cls, record: Record, values: Mapping[str, float | None], **more: Any) -> Score:
         return cls(record.id, record.origin.seed, record.origin.round, record.origin.operation, values, **more)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        flat = {
             "id": self.id,
             "seed": self.seed,
             "round": self.round,
@@ -37,3 +38,4 @@ class Score:
             "reason": self.reason,
             "raw": self.raw,
         }
+        return flat | ({"extra": dict(self.extra)} if self.extra else {})

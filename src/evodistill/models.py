@@ -1,0 +1,43 @@
+"""The models of a run, by role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+from evodistill import config
+from evodistill.backend import Usage
+from evodistill.backend.cache import Cache, Cached
+from evodistill.record import digest
+
+
+class Models(dict[str, Cached]):
+    """Role → model. Roles with the same model share one engine, built when first asked and closed by `release`."""
+
+    def __init__(self, cfg: DictConfig, cache: Cache) -> None:
+        super().__init__()
+        self.cfg, self.cache = cfg, cache
+        self.shared: dict[str, Cached] = {}
+
+    def __missing__(self, role: str) -> Cached:
+        node = self.cfg[role]
+        key = digest(OmegaConf.to_container(node, resolve=True))
+        if key not in self.shared:
+            self.shared[key] = Cached(config.build(node), self.cache)
+        self[role] = self.shared[key]
+        return self[role]
+
+    def release(self, needed: set[str]) -> None:
+        """Close the engines that none of the roles still needed uses."""
+        kept = {id(self[role]) for role in needed}  # a role not asked yet may share an engine that is open
+        for model in self.shared.values():
+            if id(model) not in kept:
+                model.close()
+
+    def usage(self, roles: Sequence[str]) -> Usage:
+        """What the models of these roles have done so far, each counted once."""
+        total = Usage()
+        for model in {id(self[role]): self[role] for role in roles}.values():
+            total = total.plus(model.usage)
+        return total

@@ -6,16 +6,17 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 from repository import FAKES, ROOT
 
-from evodistill import RunError
+from evodistill import RunError, config
 from evodistill.models import Models
 from evodistill.pipeline import run
-from evodistill.record import read_jsonl, read_records
+from evodistill.record import Made, read_jsonl, read_records
 
 
 @pytest.fixture
@@ -276,3 +277,48 @@ def test_a_dry_run_prints_the_plan_and_asks_nothing(tmp_path):
     assert "evolver = llama31-8b: 192 requests" in done.stdout
     assert "first prompt of evolution (evolver)" in done.stdout and "Rewritten instruction:" in done.stdout
     assert not (tmp_path / "artifacts").exists()
+
+
+def test_two_jobs_select_equal_sets_paired_by_seed(cfg, tmp_path):
+    """AE3, AI18: each job makes, or finds in the store, what the other evolver makes of the same seeds"""
+    sides = ["+model@small=fake", "small.name=small", "+model@large=fake", "large.name=large"]
+    steps = "steps=[dataset,evolution,select]"
+    settings = ["+distill@select=select", "select.rivals=[small,large]", "select.stand_ins=false", "select.rounds=[1]"]
+    lines = []
+    for side in ("small", "large"):
+        where = [f"evolver.name={side}", f"artifacts={tmp_path}/artifacts", "metric=[]", "dataset.limit=20", steps]
+        run(cfg("+experiment=smoke", *sides, *settings, *where), tmp_path / side)
+        made = read_records(artifact(tmp_path / side, "select") / "records.jsonl")
+        assert {record.origin.model for record in made} == {side}
+        lines.append(sorted((record.origin.seed, record.origin.round) for record in made))
+    assert lines[0] == lines[1] and 3 < len(lines[0]) < 20
+    again = read_jsonl(tmp_path / "large" / "rivals" / "small" / "steps.jsonl")
+    assert all(row["reused"] for row in again)
+    # nothing is evolved twice: one artifact per evolver
+    assert len(list((tmp_path / "artifacts").glob("evolution-*"))) == 2
+
+
+def test_files_of_a_step_lie_in_its_artifact(cfg, tmp_path, monkeypatch):
+    def call(self, records, models):
+        return Made(records, {"notes.txt": ["a\n"]})
+
+    monkeypatch.setattr("evodistill.distill.respond.Respond.__call__", call)
+    run(cfg("+experiment=smoke", "dataset.limit=3", "metric=[]", f"artifacts={tmp_path}/artifacts"), tmp_path / "run")
+    assert (artifact(tmp_path / "run", "respond") / "notes.txt").read_text() == "a\n"
+
+
+def test_a_step_that_leaves_nothing_says_which_filter_took_how_many(cfg, tmp_path):
+    settings = ["dataset.limit=4", "metric=[]", "+distill@select=select", "select.rounds=[7]"]
+    settings += ["steps=[dataset,select,respond]", f"artifacts={tmp_path}/artifacts", "instructions=null"]
+    with pytest.raises(RunError, match=r"select left none of 4 records \(outside_rounds 4\); read .*rejects.jsonl"):
+        run(cfg("+experiment=smoke", *settings), tmp_path / "run")
+
+
+def test_throughput_fields_are_no_part_of_the_identity():
+    @dataclass(frozen=True)
+    class Engine:
+        memory: int = 1
+        workers: int = field(default=2, metadata={"identity": False})
+
+    assert config.identity([Engine(workers=2)]) == config.identity([Engine(workers=8)])
+    assert config.identity(Engine(memory=1)) != config.identity(Engine(memory=2))

@@ -188,6 +188,7 @@ class Runner:
         places = []
         for rival in rivals:
             cfg = copy.deepcopy(self.cfg)
+            OmegaConf.set_struct(cfg, False)
             cfg[step.role] = cfg[rival]  # type: ignore[attr-defined]
             cfg.steps, cfg.metric, cfg.benchmark = before, {}, {}
             out = self.out / "rivals" / rival

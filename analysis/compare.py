@@ -1,7 +1,8 @@
 """Which level of a factor scores higher on the same seeds, and how sure is that? → comparison.csv
 
 A pair is one root seed. What is averaged before pairing: the records of one seed in a round, and the runs (random
-seeds, teachers, judges, …) that both sides share; a run that only one side has is left out. Round 0 is not compared:
+seeds, teachers, judges, …) that both sides share; a run that only one side has is left out. Several random seeds widen
+the interval: it is that of seeds × runs. Round 0 is not compared:
 both sides start from the same seeds. `diff` is a − b. Only completed jobs count, and the p values are corrected
 (Holm) over the whole table.
 """
@@ -15,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.paired import bca_interval, holm, sign_flip_p
+from analysis.paired import (
+    bca_interval,
+    crossed_interval,
+    detectable,
+    effect_size,
+    holm,
+    mcnemar_p,
+    sign_flip_p,
+    wilcoxon_p,
+)
 from evodistill.record import digest
 
 if TYPE_CHECKING:
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     *("dataset", "evolution", "round", "metric", "a", "b", "n_pairs", "mean_a", "mean_b", "diff", "ci_low", "ci_high"),
     *("p", "p_holm", "wins", "ties", "losses", "winner"),
+    *("p_wilcoxon", "p_mcnemar", "effect_size", "detectable", "n_runs"),
 )
 
 # What a higher value means, for the metrics where higher = more complex. IC-IFD is not here: it divides IFD by the
@@ -84,7 +95,7 @@ def compare(scores: DataFrame, factor: str = "evolver", order: Sequence[str] = (
 
 
 def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings: Warnings) -> DataFrame:
-    """Columns a, b: one row per root seed that has a value on both sides; runs are matched before they are averaged."""
+    """Columns a, b: one row per root seed and matched run that has a value on both sides."""
     import pandas as pd
 
     where = f"{cell['dataset']} · {cell['evolution']} · round {cell['round']} · {cell['metric']}"
@@ -107,12 +118,12 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
         else:
             matched.append(name)
     joined = pd.concat({"a": per_unit(a, matched), "b": per_unit(b, matched)}, axis=1, join="inner")
-    pairs = joined.groupby(level="seed_id").mean()
+    pairs = joined.groupby(level="seed_id").size()
     if 0 < len(pairs) < FEW_PAIRS:
         warnings.add(f"{where}: {len(pairs)} pairs; with fewer than {FEW_PAIRS} no p below 0.05 is possible")
     elif len(a) and len(b) and not len(pairs):
         warnings.add(f"{where}: {cell['a']} and {cell['b']} share no seed")
-    return pairs
+    return joined
 
 
 def per_unit(side: DataFrame, matched: list[str]) -> Series:
@@ -122,8 +133,10 @@ def per_unit(side: DataFrame, matched: list[str]) -> Series:
 
 def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     """The statistics of one row. Draws depend on the row's names and nothing else: not on the order or number of
-    other rows."""
+    other rows. With several random seeds the interval takes them for a sample too; the tests average over them."""
     nan = float("nan")
+    matched = pairs
+    pairs = matched.groupby(level="seed_id").mean()
     a, b = pairs["a"].to_numpy(float), pairs["b"].to_numpy(float)
     d = a - b
     d[np.abs(d) <= 1e-12 * np.maximum(np.abs(a), np.abs(b))] = (
@@ -132,6 +145,10 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     name = {key: str(value) for key, value in cell.items()}
     rng = np.random.default_rng(int(digest(name), 16))
     low, high = bca_interval(d, rng)
+    n_runs = matched.index.get_level_values("seed").nunique() if "seed" in matched.index.names else 1
+    if n_runs > 1:
+        by_run = (matched["a"] - matched["b"]).groupby(level=["seed_id", "seed"]).mean().unstack("seed")
+        low, high = crossed_interval(by_run.to_numpy(float), rng)
     return {
         "n_pairs": len(d),
         "mean_a": a.mean() if len(d) else nan,
@@ -144,6 +161,11 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
         "ties": int(np.sum(d == 0)),
         "losses": int(np.sum(d < 0)),
         "winner": cell["a"] if low > 0 else cell["b"] if high < 0 else CANNOT_TELL,
+        "p_wilcoxon": wilcoxon_p(d),
+        "p_mcnemar": mcnemar_p(a, b),
+        "effect_size": effect_size(d),
+        "detectable": detectable(d),
+        "n_runs": n_runs,
     }
 
 

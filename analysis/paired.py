@@ -2,7 +2,9 @@
 
 - BCa bootstrap: Efron, "Better bootstrap confidence intervals" (JASA 1987), eq. 6.8 for the endpoints.
 - Sign-flip (paired permutation) test: exact for few pairs, else Monte Carlo with the +1 of Phipson & Smyth (2010), so
-that p is never 0. - Holm, "A simple sequentially rejective multiple test procedure" (1979).
+  that p is never 0.
+- Exact McNemar for binary outcomes, Wilcoxon's signed ranks, Cohen's d_z, and the difference that could be detected.
+- Holm, "A simple sequentially rejective multiple test procedure" (1979).
 """
 
 from __future__ import annotations
@@ -61,6 +63,65 @@ def sign_flip_p(differences: np.ndarray, rng: np.random.Generator) -> float:
         flips = np.unpackbits(bits, axis=1, count=n).astype(np.float64)
         extreme += int(np.sum(np.abs(x.sum() - 2 * flips @ x) >= bar))
     return (extreme + 1) / (RESAMPLES + 1)
+
+
+def crossed_interval(table: np.ndarray, rng: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of the mean of a seeds × runs table (NaN: missing) when both are samples: rows and columns
+    are drawn again, each on its own (pigeonhole bootstrap, Owen 2007). Wider than one over seeds alone: another random
+    seed would have given other numbers too. NaN for fewer than two rows or columns."""
+    n, m = table.shape
+    if n < 2 or m < 2:
+        return math.nan, math.nan
+    there = np.isfinite(table)
+    values = np.where(there, table, 0.0)
+    means = []
+    for size in blocks(n, max(2_000, min(RESAMPLES, BOOTSTRAP_CELLS // n))):
+        rows = rng.multinomial(n, np.full(n, 1 / n), size).astype(float)
+        columns = rng.multinomial(m, np.full(m, 1 / m), size).astype(float)
+        weight = np.einsum("bi,ij,bj->b", rows, there, columns, optimize=True)
+        total = np.einsum("bi,ij,bj->b", rows, values, columns, optimize=True)
+        means.append(total[weight > 0] / weight[weight > 0])
+    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def wilcoxon_p(differences: np.ndarray) -> float:
+    """Two-sided signed-rank p, zeros by Pratt's rule; NaN where all differences are zero."""
+    x = np.asarray(differences, dtype=float)
+    if not np.any(x):
+        return math.nan
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(x, zero_method="pratt").pvalue)
+
+
+def mcnemar_p(a: np.ndarray, b: np.ndarray) -> float:
+    """Exact two-sided p of McNemar's test (1947); NaN where an outcome is neither 0 nor 1, or none differs."""
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if not np.isin(np.concatenate([a, b]), (0.0, 1.0)).all() or not np.any(a != b):
+        return math.nan
+    from scipy.stats import binomtest
+
+    wins, losses = int(np.sum(a > b)), int(np.sum(a < b))
+    return float(binomtest(wins, wins + losses).pvalue)
+
+
+def effect_size(differences: np.ndarray) -> float:
+    """Cohen's d of paired differences (d_z): their mean in units of their standard deviation; NaN where it is 0."""
+    x = np.asarray(differences, dtype=float)
+    spread = x.std(ddof=1) if len(x) > 1 else 0.0
+    return float(x.mean() / spread) if spread > 0 else math.nan
+
+
+def detectable(differences: np.ndarray, power: float = 0.8, level: float = 0.05) -> float:
+    """The smallest true mean difference that so many pairs, spread like these, would show with this power (two-sided,
+    normal approximation); NaN for fewer than two pairs."""
+    from scipy.special import ndtri
+
+    x = np.asarray(differences, dtype=float)
+    if len(x) < 2:
+        return math.nan
+    return float((ndtri(1 - level / 2) + ndtri(power)) * x.std(ddof=1) / math.sqrt(len(x)))
 
 
 def holm(p: np.ndarray) -> np.ndarray:

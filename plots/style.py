@@ -50,6 +50,7 @@ NAMES = {
     "loss_instruction": "loss of the instruction",
     "loss_answer": "loss of the answer alone",
     "loss_answer_given_instruction": "loss of the answer given the instruction",
+    "full_alpaca": "all of Alpaca",
     "slm": "SLM",
     "llm": "LLM",
     "alpaca": "Alpaca",

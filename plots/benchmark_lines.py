@@ -1,0 +1,101 @@
+"""Benchmarks of students, a panel each, a line per evolver: what figures 1 and 3 of the paper share.
+
+A point's bar is the interval of its source where there is one; for published percentages it is the 95 % Wilson interval
+of k of n items (Wilson 1927), derived here: the paper gives none, and differences smaller than it are no finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+PAPER = Path(__file__).parent / "paper"
+COLUMNS = ("x", "evolver", "metric", "value", "ci_low", "ci_high")
+PANELS = ("Pr.(S)", "In.(S)", "Pr.(L)", "In.(L)", "GSM8K", "MATH", "HumanEval", "MBPP")  # the paper's order
+OURS = {  # names of our benchmarks' values; ours are shares, the paper's percent
+    "ifeval_prompt_strict": "Pr.(S)",
+    "ifeval_instruction_strict": "In.(S)",
+    "ifeval_prompt_loose": "Pr.(L)",
+    "ifeval_instruction_loose": "In.(L)",
+    "gsm8k": "GSM8K",
+    "humaneval": "HumanEval",
+}
+WIDE = 4  # panels in a row
+
+
+def draw(table: DataFrame, label: str, missing: str) -> Figure:
+    """`table` has COLUMNS, `x` in the order of drawing; `label` names x, `missing` says why there is nothing."""
+    table = table[table["value"].notna()]
+    if table.empty:
+        return style.empty(missing)
+    found = set(table["metric"])
+    metrics = [metric for metric in PANELS if metric in found] + sorted(found - set(PANELS))
+    ticks = list(dict.fromkeys(table["x"]))
+    levels = style.order(table["evolver"].astype(str))
+    handles: dict[str, Artist] = {}
+    with style.styled():
+        figure, axes = style.panels(-(-len(metrics) // WIDE), min(WIDE, len(metrics)), width=3.6, height=2.6)
+        spots = [panel for row in axes for panel in row]
+        for panel in spots[len(metrics) :]:
+            panel.axis("off")
+        for panel, metric in zip(spots, metrics, strict=False):
+            here = table[table["metric"] == metric]
+            for i, (level, look) in enumerate(style.looks(levels).items()):
+                side = here[here["evolver"] == level]
+                x = side["x"].map(ticks.index).to_numpy(float) + 0.06 * (i - (len(levels) - 1) / 2)
+                y, low, high = (side[name].to_numpy(float) for name in ("value", "ci_low", "ci_high"))
+                panel.errorbar(x, (low + high) / 2, yerr=(high - low) / 2, fmt="none", ecolor=look.color, capsize=2)
+                shape: dict[str, Any] = {"color": look.color, "marker": look.marker, "markeredgecolor": "white"}
+                [line] = panel.plot(x, y, look.line, **shape)
+                handles.setdefault(look.label, line)
+            panel.set_title(metric)
+            panel.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])  # whole labels (PL2)
+            panel.set_xlabel(label)
+            panel.set_ylim(0, 1.05 * float(here[["value", "ci_high"]].max().max()) or 1.0)  # from zero (PL9)
+        for row in axes:
+            row[0].set_ylabel("%")
+        style.legend(figure, handles)
+    return figure
+
+
+def own(results: DataFrame) -> DataFrame:
+    """COLUMNS from our results.csv with a column x: the benchmarks of completed jobs, in percent."""
+    done = results[(results["status"] == "completed") & results["metric"].isin(OURS)].copy()
+    done["metric"] = done["metric"].map(OURS)
+    done[["value", "ci_low", "ci_high"]] *= 100
+    return done[list(COLUMNS)]
+
+
+def read(path: Path, published: Callable[[DataFrame], DataFrame], own: Callable[[DataFrame], DataFrame]) -> DataFrame:
+    """A folder of runs, a results.csv, or a table of the paper."""
+    import pandas as pd
+
+    if path.is_dir():
+        from analysis.collect import collect
+
+        return own(collect(path))
+    table = pd.read_csv(path)
+    return own(table) if "status" in table else published(table)
+
+
+def with_intervals(published: DataFrame) -> DataFrame:
+    """The published percentages with derived intervals; n from benchmark_sizes.csv."""
+    import pandas as pd
+    from scipy.stats import binomtest
+
+    sizes = pd.read_csv(PAPER / "benchmark_sizes.csv").set_index("metric")["n_items"]
+
+    def ends(row: Any) -> tuple[float, float]:
+        n = int(sizes[row["metric"]])
+        found = binomtest(round(row["value"] * n / 100), n).proportion_ci(method="wilson")
+        return 100 * found.low, 100 * found.high
+
+    return published.join(published.apply(ends, axis=1, result_type="expand").set_axis(["ci_low", "ci_high"], axis=1))

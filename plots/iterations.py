@@ -1,0 +1,59 @@
+"""Benchmarks of a student by round of evolution: figure 1 of the paper, from its tables 9 and 10.
+
+    python -m plots.iterations plots/paper/table10_iterations.csv    the published numbers
+    python -m plots.iterations runs/<study>/<time>                   our own, where students were trained on each round
+
+The plot script of the paper holds other numbers than its tables in 14 cells (plots/paper/audit_fig1_vs_table10.csv);
+its axis labels fit the tables, so these are drawn.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plots import benchmark_lines as lines
+from plots.command import run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+TABLE = lines.PAPER / "table10_iterations.csv"
+CAPTION = (
+    "Figure 1: Llama-3-8B tuned on round 0 (seeds) to 3. Drawn from tables 9 and 10; the paper's plot script differs "
+    "from them in 14 cells. Intervals are ours: 95 % Wilson of k of n items."
+)
+MISSING = "no benchmark by round: no completed job has trained a student and asked it"
+
+
+def published(table: DataFrame) -> DataFrame:
+    """Rounds 1 to 3 of table 10; round 0, on both lines, is the same student tuned on the seeds (table 9)."""
+    import pandas as pd
+
+    seeds = pd.read_csv(lines.PAPER / "table09_seed_results.csv")
+    seeds = seeds[seeds["base_model"].isin(table["base_model"])]
+    starts = [seeds.assign(evolver=side, iteration=0) for side in sorted(table["evolver"].unique())]
+    rows = pd.concat([*starts, table]).rename(columns={"iteration": "x"}).sort_values("x", kind="stable")
+    return lines.with_intervals(rows.reset_index(drop=True))[list(lines.COLUMNS)]
+
+
+def own(results: DataFrame) -> DataFrame:
+    """Our results.csv; the round of a student's benchmark is the round it was trained on."""
+    return lines.own(results.assign(x=results["round"]).sort_values("round", kind="stable"))
+
+
+def draw(table: DataFrame) -> Figure:
+    return lines.draw(table, "round", MISSING)
+
+
+def read(path: Path) -> DataFrame:
+    return lines.read(path, published, own)
+
+
+def main() -> None:
+    run("iterations", read, draw)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Wins, ties and losses of one data set's student against another's: figures 6 and 7 of the paper.
+
+    python -m plots.win_rate plots/paper/fig6_win_ic_ifd_vs_ifd.csv
+    python -m plots.win_rate runs/<study>/<time>
+
+A bar holds every prompt: what the judge's replies could not be read as is a segment of its own (JD3).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plots import style
+from plots.command import run
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+METRIC = "win_rate"
+COLUMNS = ("panel", "bar", "outcome", "count")
+OUTCOMES = ("win", "tie", "lose", style.UNPARSED)
+CAPTIONS = {
+    "fig6_win_ic_ifd_vs_ifd": "Figure 6: students tuned on the top 5, 10, 15 % by IC-IFD against the same share "
+    "by IFD, 805 prompts.",
+    "fig7_win_ic_ifd_vs_full": "Figure 7: top shares by IC-IFD against the whole of Alpaca. No script of this figure "
+    "was published: which bar is which share is inferred from the order of drawing.",
+}
+MISSING = "no wins: no completed job has measured win_rate"
+
+
+def published(table: DataFrame) -> DataFrame:
+    against = table["method_a"].map(style.name) + " against " + table["method_b"].map(style.name)
+    named = table.assign(panel=table["base_model"] + ": " + against, bar=table["kept_fraction"])
+    return named.rename(columns={"outcome_for_a": "outcome"})[list(COLUMNS)]
+
+
+def own(scores: DataFrame) -> DataFrame:
+    """A panel per student, a bar per evolver; the labels of the benchmark's scores are the outcomes."""
+    judged = scores[(scores["metric"] == METRIC) & (scores["status"] == "completed")].copy()
+    judged["outcome"] = judged["label"].astype(str).where(judged["label"].isin(OUTCOMES), style.UNPARSED)
+    keys = {"panel": judged["student"].astype(str), "bar": judged["evolver"].astype(str), "outcome": judged["outcome"]}
+    return judged.groupby([series.rename(name) for name, series in keys.items()]).size().rename("count").reset_index()
+
+
+def draw(table: DataFrame) -> Figure:
+    """`table` has COLUMNS."""
+    if table.empty:
+        return style.empty(MISSING)
+    panels = list(dict.fromkeys(table["panel"]))
+    handles: dict[str, Artist] = {}
+    with style.styled():
+        most = table.groupby("panel")["bar"].nunique().max()
+        figure, axes = style.panels(len(panels), 1, width=7.0, height=0.9 + 0.4 * most)
+        for [axis], panel in zip(axes, panels, strict=True):
+            here = table[table["panel"] == panel]
+            bars = list(dict.fromkeys(here["bar"]))[::-1]  # the first on top
+            left = dict.fromkeys(bars, 0)
+            for outcome, (color, hatch, *_) in zip(OUTCOMES, (*style.LOOKS[:3], style.LOOKS[6]), strict=True):
+                counts = here[here["outcome"] == outcome].groupby("bar")["count"].sum()
+                if not len(counts):
+                    continue
+                widths = [int(counts.get(bar, 0)) for bar in bars]
+                drawn = axis.barh(
+                    range(len(bars)), widths, 0.6, left=[left[bar] for bar in bars], color=color, hatch=hatch
+                )
+                for place, bar, width in zip(range(len(bars)), bars, widths, strict=True):
+                    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
+                    if width:
+                        axis.text(left[bar] + width / 2, place, f"{width:,}", ha="center", va="center", bbox=box)
+                    left[bar] += width
+                handles.setdefault(outcome, drawn)
+            axis.set_yticks(range(len(bars)), bars)
+            axis.grid(axis="y", visible=False)
+            axis.set_title(panel)
+            axis.set_xlim(0, max(left.values()))
+        axes[-1][0].set_xlabel("prompts")
+        style.legend(figure, handles)
+    return figure
+
+
+def read(path: Path) -> DataFrame:
+    if path.is_dir():
+        from analysis.collect import scores
+
+        return own(scores(path))
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    return published(table) if "outcome_for_a" in table else table
+
+
+def main() -> None:
+    run("win_rate", read, draw)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,6 +50,8 @@ NAMES = {
     "loss_instruction": "loss of the instruction",
     "loss_answer": "loss of the answer alone",
     "loss_answer_given_instruction": "loss of the answer given the instruction",
+    "difficulty_score_0_100_mean": "difficulty score (0–100)",
+    "internlm2_7b_reward_mean": "reward",
     "full_alpaca": "all of Alpaca",
     "slm": "SLM",
     "llm": "LLM",

@@ -22,18 +22,7 @@ if TYPE_CHECKING:
 
 PAPER = Path(__file__).parents[1] / "plots" / "paper"
 TABLES = PAPER.parent / "tables"
-PUBLISHED = (
-    "table01",
-    "table02",
-    "table03",
-    "table04",
-    "table05",
-    "table10",
-    "table11",
-    "table12",
-    "table13",
-    "table14",
-)
+PUBLISHED = tuple(f"table{number:02}" for number in (1, 2, 3, 4, 5, 10, 11, 12, 13, 14))
 # column of a published csv → what it is here; the first that is there is taken
 BLOCK = ("base_model", "dataset")
 ROW = ("evolver", "selection_metric")

@@ -25,7 +25,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from evodistill.backend.tokens import encode_parts
-from evodistill.backend.transformers import BATCH_TOKENS, Transformers
+from evodistill.backend.transformers import Transformers
 from evodistill.dataset.tiny import FILE
 
 MODELS = Path(__file__).parents[1] / "conf" / "model"
@@ -93,7 +93,7 @@ def ours(args: argparse.Namespace) -> dict[str, Any]:
 
     figures = measured(args, ifd)
     ids = [encode_parts(backend.tokenizer, parts)[0] for parts in given + alone]
-    batches = plan(ids, args.batch_tokens or BATCH_TOKENS.get(backend.device.type, BATCH_TOKENS["cuda"]))
+    batches = plan(ids, backend.batch_tokens)
     tokens, cells = sum(map(len, ids)), sum(len(batch) * len(ids[batch[0]]) for batch in batches)
     figures |= {"tokens": tokens, "batches": len(batches), "padding": 1 - tokens / cells}
     return figures | {"work": work(backend.model, ids), "matmul": matmul(backend.model)}

@@ -3,4 +3,4 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FAKES = [f"model@{role}=fake" for role in ("evolver", "teacher", "student", "judge", "embedder")]
+FAKES = [f"model@{role}=fake" for role in ("evolver", "teacher", "student", "judge", "embedder", "reward", "nli")]

@@ -53,6 +53,17 @@ def fetch(name: str, path: str, seconds: float) -> Path:
     return folder
 
 
+def fetch_code(name: str, repo: str, commit: str) -> None:
+    """The Python of that snapshot, beside its weights. Only for whom asked to run it."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError  # pyright: ignore[reportPrivateImportUsage]
+
+    try:
+        snapshot_download(repo, revision=commit, allow_patterns=["*.py"])
+    except (HTTPError, OSError, LocalEntryNotFoundError) as error:
+        raise RunError(f"model {name}: the code of {repo} cannot be fetched ({first_line(error)}); run again") from None
+
+
 def ask(repo: str, revision: str | None, seconds: float) -> str:
     """The commit that `revision` (default: main) stands for."""
     from huggingface_hub import HfApi

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from evodistill import config
-from evodistill.backend import Backend, Completion, Logprobs, Request
+from evodistill.backend import Backend, Chat, Classified, Completion, Logprobs, Request, Rewarded
 from evodistill.record import Made, Record, split
 
 CHARACTERS_PER_TOKEN = 4.0  # English text under the usual tokenizers; an estimate, and called one
@@ -24,6 +24,7 @@ WORDS = """
     forest school village summer colour harbour ticket kitchen journey teacher weather machine pattern station history
 """.split()  # noqa: SIM905 - a literal would take thirty lines
 SHOWN = 2000  # characters of a prompt
+NOT_ASKED = "not asked: this is a dry run"
 
 
 @dataclass(eq=False)
@@ -49,7 +50,17 @@ class Planner(Backend):
     def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
         for position, parts in enumerate(texts):
             self.count("".join(parts), 0)
-            yield [(position, Logprobs((), "not asked: this is a dry run"))]
+            yield [(position, Logprobs((), NOT_ASKED))]
+
+    def rewards(self, chats: Sequence[Chat]) -> Iterator[list[tuple[int, Rewarded]]]:
+        for position, chat in enumerate(chats):
+            self.count("\n".join(message["content"] for message in chat), 0)
+            yield [(position, Rewarded(reason=NOT_ASKED))]
+
+    def classes(self, pairs: Sequence[tuple[str, str]]) -> Iterator[list[tuple[int, Classified]]]:
+        for position, pair in enumerate(pairs):
+            self.count("\n".join(pair), 0)
+            yield [(position, Classified({"entailment": 1.0, "neutral": 0.0, "contradiction": 0.0}))]
 
     def count(self, text: str, most: int) -> None:
         self.requests_asked += 1

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from evodistill import RunError
-from evodistill.backend import Completion, Logprobs, Sampling, chat
+from evodistill.backend import Classified, Completion, Logprobs, Rewarded, Sampling, chat
 from evodistill.backend.cache import Cache, Cached, pack_logprobs, unpack_logprobs
 from evodistill.backend.fake import Fake
 
@@ -83,6 +83,17 @@ def test_scores_and_vectors_are_kept_bit_for_bit(cache):
         assert [part.tolist() for part in one.parts] == [part.tolist() for part in two.parts]
     assert np.array_equal(first.embed(["a", "b"]), second.embed(["a", "b"]))
     assert second.usage.requests == 0
+
+
+def test_rewards_and_labels_are_kept_bit_for_bit_and_reasons_are_not(cache):
+    fake = Fake("fake")
+    chats, pairs = [chat("a"), chat("b"), chat(" "), chat("a")], [("a b", "b a"), ("a", "")]
+    first, second = Cached(fake, cache), Cached(fake, cache)
+    assert first.reward(chats) == second.reward(chats) == fake.reward(chats)
+    assert first.classify(pairs) == second.classify(pairs) == fake.classify(pairs)
+    assert isinstance(second.reward(chats)[0], Rewarded) and isinstance(second.classify(pairs)[0], Classified)
+    assert (first.usage.requests, first.usage.errors) == (5, 2)
+    assert second.usage.requests == 4, "the two without a value are asked again, each time"
 
 
 def test_logprobs_pack_any_number_of_parts():

@@ -27,3 +27,25 @@ def test_a_prompt_without_a_rule_is_named():
 def test_backslashes_in_data_are_data():
     fake = Fake("fake", rules=[{"match": "(?P<all>.*)", "replies": [r"\g<all>"]}])
     assert fake.generate([chat(r"C:\new \1 \g<all>")], Sampling())[0].text.startswith(r"C:\new \1")
+
+
+def test_rewards_follow_from_the_chat_and_an_empty_turn_has_none():
+    fake = Fake("fake")
+    chats = [
+        [*chat("Name a tea."), {"role": "assistant", "content": answer}] for answer in ("Assam.", "Earl Grey.", " ")
+    ]
+    first, second, empty = fake.reward(chats)
+    assert first.value != second.value and -10 <= first.value <= 10
+    assert fake.reward(chats[::-1]) == [empty, second, first]
+    assert (empty.value, empty.reason) == (None, "nothing to reward")
+
+
+def test_inference_goes_by_words():
+    pairs = [
+        ("Answer in three short lines.", "The answer has three short lines."),
+        ("Answer in three short lines.", "Do not answer in three lines."),
+        ("Answer in three short lines.", "Cats purr."),
+    ]
+    labels = [max(one.labels, key=one.labels.__getitem__) for one in Fake("fake").classify(pairs)]
+    assert labels == ["entailment", "contradiction", "neutral"]
+    assert Fake("fake").classify([("a", "")])[0].reason

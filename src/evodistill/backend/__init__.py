@@ -1,4 +1,5 @@
-"""How a model is run: two verbs over whole batches, `generate` and `logprobs`; an embedder has one, `embed`.
+"""How a model is run: two verbs over whole batches, `generate` and `logprobs`. Models that do not write have one:
+an embedder `embed`, a reward model `reward`, a classifier `classify`.
 
 A backend yields its results in groups, as they finish and in any order, so that the request cache (`cache.py`) can make
 each group durable at once. Steps see only the ordered lists that `generate` and `logprobs` return.
@@ -87,6 +88,22 @@ class Logprobs:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Rewarded:
+    """The reward of a chat, on the model's own scale, or the reason why there is none."""
+
+    value: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """The probability of each label, by the names that the model gives them, or the reason why there is none."""
+
+    labels: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
 @dataclass(slots=True)
 class Usage:
     """What a backend was asked for. `requests` were computed, `cached` were found."""
@@ -112,11 +129,13 @@ class Backend:
 
     `complete(requests)` yields lists of (position in `requests`, Completion),
     `score(texts)` yields lists of (position in `texts`, Logprobs); a text is a sequence of parts (see `logprobs`),
-    `vectors(texts)` yields lists of (position in `texts`, unit-length float32 vector).
+    `vectors(texts)` yields lists of (position in `texts`, unit-length float32 vector),
+    `rewards(chats)` yields lists of (position in `chats`, Rewarded),
+    `classes(pairs)` yields lists of (position in `pairs`, Classified).
 
     They open their engine on first use and free it in `close`; `identity` must be known without opening it. A request
-    that cannot be answered is a Completion or Logprobs with `error`; a condition that would fail every request (server
-    unreachable, key refused, weights missing) is raised as RunError.
+    that cannot be answered is a Completion or Logprobs with `error`, a Rewarded or Classified with `reason`; what would
+    fail every request (server unreachable, key refused, weights missing) is raised as RunError.
     """
 
     name: str  # how results call this model
@@ -160,6 +179,19 @@ class Backend:
         )
         yield []
 
+    def rewards(self, chats: Sequence[Chat]) -> Iterator[list[tuple[int, Rewarded]]]:
+        raise RunError(
+            f"model {self.name}: its backend {type(self).__name__} gives no rewards; choose a model with backend reward"
+        )
+        yield []
+
+    def classes(self, pairs: Sequence[tuple[str, str]]) -> Iterator[list[tuple[int, Classified]]]:
+        raise RunError(
+            f"model {self.name}: its backend {type(self).__name__} is no classifier; "
+            "choose a model with backend classifier"
+        )
+        yield []
+
     def close(self) -> None:
         """Free the engine. The backend can be used again afterwards."""
 
@@ -190,6 +222,14 @@ class Backend:
     def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
         """One unit-length float32 vector per text, in order."""
         return gather(self.vectors(texts), len(texts))
+
+    def reward(self, chats: Sequence[Chat]) -> list[Rewarded]:
+        """How good the last turn of each chat is, in order."""
+        return gather(self.rewards(chats), len(chats))
+
+    def classify(self, pairs: Sequence[tuple[str, str]]) -> list[Classified]:
+        """The label probabilities of each pair of texts (premise and hypothesis, say), in order."""
+        return gather(self.classes(pairs), len(pairs))
 
 
 def gather(groups: Iterator[list[tuple[int, T]]], n: int) -> list[T]:

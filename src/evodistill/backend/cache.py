@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from evodistill import RunError
-from evodistill.backend import Backend, Completion, Logprobs, Request, Usage
+from evodistill.backend import Backend, Chat, Classified, Completion, Logprobs, Request, Rewarded, Usage
 from evodistill.progress import Progress
 from evodistill.record import digest
 
@@ -30,7 +30,7 @@ LOOKUP = 500  # keys per SELECT; SQLite allows 32,766 variables, more gains noth
 
 COMPLETION = tuple(field.name for field in fields(Completion))
 
-T = TypeVar("T", Completion, Logprobs, "np.ndarray")
+T = TypeVar("T", Completion, Logprobs, "np.ndarray", Rewarded, Classified)
 
 
 class Cache:
@@ -132,6 +132,16 @@ class Cached(Backend):
         keys = [digest([identity, "vector", text], 16) for text in texts]
         return self.through(keys, lambda todo: self.inner.vectors([texts[i] for i in todo]), pack_vector, unpack_vector)
 
+    def rewards(self, chats: Sequence[Chat]) -> Iterator[list[tuple[int, Rewarded]]]:
+        identity = self.identity
+        keys = [digest([identity, "reward", list(chat)], 16) for chat in chats]
+        return self.through(keys, lambda todo: self.inner.rewards([chats[i] for i in todo]), pack_reward, unpack_reward)
+
+    def classes(self, pairs: Sequence[tuple[str, str]]) -> Iterator[list[tuple[int, Classified]]]:
+        identity = self.identity
+        keys = [digest([identity, "classes", list(pair)], 16) for pair in pairs]
+        return self.through(keys, lambda todo: self.inner.classes([pairs[i] for i in todo]), pack_labels, unpack_labels)
+
     def through(
         self,
         keys: Sequence[str],
@@ -156,22 +166,25 @@ class Cached(Backend):
         todo = list(wanted)
         with Progress(self.name, len(todo), done_before=len(hits)) as progress:
             for group in ask([wanted[key][0] for key in todo]):
-                self.cache.put(
-                    [(todo[number], pack(value)) for number, value in group if not getattr(value, "error", "")]
-                )
+                self.cache.put([(todo[number], pack(value)) for number, value in group if not failure(value)])
                 for _, value in group:
                     self.count(value)
                 progress.advance(len(group), self.usage)
                 yield [(position, value) for number, value in group for position in wanted[todo[number]]]
 
-    def count(self, value: Completion | Logprobs | np.ndarray) -> None:
+    def count(self, value: Completion | Logprobs | np.ndarray | Rewarded | Classified) -> None:
         self.usage.requests += 1
         if isinstance(value, Completion):
             self.usage.prompt_tokens += value.prompt_tokens
             self.usage.completion_tokens += value.completion_tokens
         elif isinstance(value, Logprobs):
             self.usage.prompt_tokens += sum(len(part) for part in value.parts)
-        self.usage.errors += bool(getattr(value, "error", ""))
+        self.usage.errors += bool(failure(value))
+
+
+def failure(value: object) -> str:
+    """Why a result is none."""
+    return getattr(value, "error", "") or getattr(value, "reason", "")
 
 
 def pack_completion(value: Completion) -> bytes:
@@ -208,3 +221,20 @@ def unpack_vector(data: bytes) -> np.ndarray:
     import numpy as np
 
     return np.frombuffer(data, "<f4")
+
+
+def pack_reward(value: Rewarded) -> bytes:
+    assert value.value is not None  # one without a value has a reason and is not kept
+    return struct.pack("<d", value.value)
+
+
+def unpack_reward(data: bytes) -> Rewarded:
+    return Rewarded(*struct.unpack("<d", data))
+
+
+def pack_labels(value: Classified) -> bytes:
+    return json.dumps(dict(value.labels)).encode()
+
+
+def unpack_labels(data: bytes) -> Classified:
+    return Classified(json.loads(data))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evodistill import RunError
-from evodistill.backend import Backend, Completion, Logprobs, Request
+from evodistill.backend import Backend, Chat, Classified, Completion, Logprobs, Request, Rewarded
 from evodistill.record import digest
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ class Fake(Backend):
     chosen by the request's seed. In a reply `\\g<name>` stands for a named group of the match; a reply may be a mapping
     with `text` and `finish_reason`. `Fake.scripted` gives the n-th request the n-th reply instead.
 
-    `logprobs` and `embed` are deterministic functions of the text, with no meaning."""
+    `logprobs`, `embed` and `reward` are deterministic functions of the text, with no meaning; an empty last turn has no
+    reward. `classify` infers by words: a text follows from one that holds most of its words, and contradicts it where
+    only one of the two says "not"."""
 
     rules: Sequence[Mapping[str, Any]] = ()
     delay_s: float = 0.0  # before each group, to have something to interrupt
@@ -99,6 +101,31 @@ class Fake(Backend):
                 vector = np.random.default_rng(hash_of(text)).standard_normal(16).astype(np.float32)
                 group.append((start + i, vector / np.linalg.norm(vector)))
             yield group
+
+    def rewards(self, chats: Sequence[Chat]) -> Iterator[list[tuple[int, Rewarded]]]:
+        for start in range(0, len(chats), self.group):
+            group = []
+            for i, chat in enumerate(chats[start : start + self.group]):
+                text = "\n".join(message["content"] for message in chat)
+                value = Rewarded(hash_of(text) % 2001 / 100 - 10)
+                empty = not chat[-1]["content"].strip()
+                group.append((start + i, Rewarded(reason="nothing to reward") if empty else value))
+            yield group
+
+    def classes(self, pairs: Sequence[tuple[str, str]]) -> Iterator[list[tuple[int, Classified]]]:
+        for start in range(0, len(pairs), self.group):
+            yield [(start + i, inferred(*pair)) for i, pair in enumerate(pairs[start : start + self.group])]
+
+
+def inferred(premise: str, hypothesis: str) -> Classified:
+    known, told = (set(re.findall(r"\w+", text.lower())) for text in (premise, hypothesis))
+    if not told:
+        return Classified(reason="nothing to infer")
+    share = len(known & told) / len(told)
+    label = "entailment" if share >= 0.5 else "neutral"
+    if ("not" in known) != ("not" in told):
+        label = "contradiction"
+    return Classified({name: 0.9 if name == label else 0.05 for name in ("entailment", "neutral", "contradiction")})
 
 
 def as_mapping(reply: str | Mapping[str, str]) -> Mapping[str, str]:

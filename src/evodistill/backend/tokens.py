@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 END_OF_TEXT = "<|endoftext|>"  # separates documents where a tokenizer names no BOS (Qwen, GPT-2)
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> list[int]:
-    """The chat by the tokenizer's own template, up to where the assistant speaks. The template writes the BOS where the
-    model wants one; none is added to it. RunError where there is no template or it refuses the chat."""
+def encode(tokenizer: PreTrainedTokenizerBase, chat: Chat, ask: bool = True) -> list[int]:
+    """The chat by the tokenizer's own template, up to where the assistant speaks (`ask`) or as it stands. The template
+    writes the BOS where the model wants one; none is added to it (EV5, RW6). RunError where there is no template or it
+    refuses the chat."""
     from jinja2 import TemplateError
 
     if not tokenizer.chat_template:
         raise RunError(
-            f"{tokenizer.name_or_path}: the tokenizer has no chat template, so the model cannot be asked; "
+            f"{tokenizer.name_or_path}: the tokenizer has no chat template, so the model cannot read chats; "
             "choose its instruction-tuned sibling, or put a chat_template.jinja into its folder"
         )
     messages = [{"role": message["role"], "content": repaired(message["content"])} for message in chat]
     try:
-        return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
+        return tokenizer.apply_chat_template(messages, add_generation_prompt=ask, tokenize=True, return_dict=False)
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise RunError(f"{tokenizer.name_or_path}: its chat template refuses the roles {roles}: {error}") from None

@@ -8,101 +8,61 @@ its seed alone; neighbours and batches change it by rounding at most. Code that 
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import shutil
 import sysconfig
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evodistill import RunError
-from evodistill.backend import Backend, Completion, Logprobs, Request
+from evodistill.backend import Completion, Logprobs, Request
+from evodistill.backend.local import Local, Placement
 from evodistill.backend.tokens import encode, encode_parts
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from evodistill.backend.likelihood import Scorer
 
 log = logging.getLogger(__name__)
-DTYPES = ("bfloat16", "float16", "float32")
-BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 WORTH_COMPILING = 1e13  # scored tokens × parameters: some 20 s on two CPU cores, of which compiling takes 6 and saves 6
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """Throughput and placement; nothing here changes what a model is."""
+@dataclass(frozen=True)
+class Engine(Placement):
+    """What a model that writes and scores can be told beside that."""
 
-    dtype: str = "bfloat16"
-    device: str = "auto"
     attention: str = "auto"
-    threads: int | None = None
     batch_size: int = 64
     cache_tokens: int = 65536
-    batch_tokens: int | None = None
     compile: bool | str = "auto"
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ValueError(f"engine.dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        super().__post_init__()
         if self.compile not in (True, False, "auto"):
             raise ValueError(f"engine.compile must be auto, true or false, got {self.compile!r}")
-        for key in ("threads", "batch_size", "cache_tokens", "batch_tokens"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ValueError(f"engine.{key} must be ≥ 1, got {value}")
 
 
 @dataclass(eq=False)
-class Transformers(Backend):
+class Transformers(Local):
     """Any causal language model that transformers can load. `engine`: the fields of `Engine`."""
 
-    def __post_init__(self) -> None:
-        known = Engine.__dataclass_fields__
-        if unknown := [key for key in self.engine if key not in known]:
-            raise ValueError(f"engine.{unknown[0]} is unknown to transformers; known: {', '.join(known)}")
-        self.settings = Engine(**self.engine)
-
-    @cached_property
-    def device(self) -> torch.device:
-        import torch
-
-        wanted = self.settings.device
-        if wanted == "auto":
-            wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            return torch.empty(0, device=wanted).device
-        except (RuntimeError, AssertionError) as error:
-            raise RunError(f"model {self.name}: engine.device={wanted} cannot be used ({first_line(error)})") from None
-
-    @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        from transformers import AutoTokenizer
-
-        with self.loading():
-            return AutoTokenizer.from_pretrained(self.weights.folder)
+    Engine = Engine
+    settings: Engine = field(init=False)
 
     @cached_property
     def model(self) -> PreTrainedModel:
         """The open engine: weights on the device, in evaluation mode."""
         import torch
         from transformers import AutoModelForCausalLM
-        from transformers.utils.logging import disable_progress_bar
 
-        from evodistill.backend import attention, heap
+        from evodistill.backend import attention
 
-        disable_progress_bar()  # of loading: seconds, and control characters in every log
-        if self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
-        if self.device.type == "cpu":
-            heap.keep()
+        self.prepare()
         kind = self.settings.attention
         if kind == "auto":
             kind = attention.register() if self.device.type == "cpu" else "sdpa"
@@ -124,15 +84,6 @@ class Transformers(Backend):
         ends = self.model.generation_config.eos_token_id
         listed = ends if isinstance(ends, list) else [ends]
         return {token for token in (*listed, self.tokenizer.eos_token_id) if token is not None}
-
-    def close(self) -> None:
-        for held in ("model", "tokenizer", "scorers"):
-            self.__dict__.pop(held, None)
-        gc.collect()
-        if self.__dict__.pop("device", None) is not None:
-            import torch
-
-            torch.cuda.empty_cache()  # does nothing where there is no GPU
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         from evodistill.backend.decode import Row, decode, plan
@@ -168,8 +119,7 @@ class Transformers(Backend):
             return
         pool = [encoded[position][0] for position in todo]
         scorer = self.scorer(sum(map(len, pool)))
-        tokens = self.settings.batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cuda"])
-        for batch in plan(pool, tokens):
+        for batch in plan(pool, self.batch_tokens):
             with self.memory("engine.batch_tokens"):
                 found = scorer.score([pool[number] for number in batch])
             group = []
@@ -208,31 +158,9 @@ class Transformers(Backend):
         """What is wrong with a text that does not fit; empty where nothing is."""
         return f"{what} does not fit the context of {self.context}" if needed > self.context else ""
 
-    @contextmanager
-    def loading(self) -> Iterator[None]:
-        """One line for a folder that transformers cannot read."""
-        try:
-            yield
-        except (OSError, ValueError, ImportError) as error:
-            raise RunError(f"model {self.name}: cannot load {self.weights.folder}: {first_line(error)}") from error
-
-    @contextmanager
-    def memory(self, cure: str) -> Iterator[None]:
-        """One line for a GPU that is too small."""
-        import torch
-
-        try:
-            yield
-        except torch.cuda.OutOfMemoryError as error:
-            raise RunError(f"model {self.name}: out of GPU memory; lower {cure}, what had finished is kept") from error
-
 
 def can_compile() -> bool:
     """Whether torch.compile finds a C++ compiler and Python's headers, as it needs them on a CPU."""
     compilers = (os.environ.get("CXX"), "g++", "clang++")
     headers = Path(sysconfig.get_paths()["include"], "Python.h")
     return headers.exists() and any(name and shutil.which(name) for name in compilers)
-
-
-def first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -89,10 +89,11 @@ class EvolInstruct:
         return self.turn[(number + record.origin.index) % len(self.turn)]
 
     def ask(self, record: Record, number: int) -> Chat:
-        # the input is shown: an instruction rewritten without it drifts away from it (EV1)
-        return chat(
-            prompt.render(template(self.operation(record, number)), instruction=record.instruction, input=record.input)
-        )
+        return asking(record, self.operation(record, number))
+
+    def asked(self, parent: Record, child: Record) -> Chat | None:
+        """The chat whose reply made the child, with the operation that it says was used (RW1)."""
+        return asking(parent, child.origin.operation) if child.origin.step == "evol_instruct" else None
 
     def accept(self, parent: Record, reply: Completion, number: int, models: Mapping[str, Backend]) -> Record:
         """The child that the reply makes, marked if it is none."""
@@ -134,6 +135,11 @@ class EvolInstruct:
             if parse_label(verdict.text, ("Equal", "Not Equal")).value == "Equal":
                 out[i] = children[i].reject("no_gain", verdict.text, children[i].instruction)
         return out
+
+
+def asking(record: Record, operation: str) -> Chat:
+    # the input is shown: an instruction rewritten without it drifts away from it (EV1)
+    return chat(prompt.render(template(operation), instruction=record.instruction, input=record.input))
 
 
 def kept(parent: Record, number: int) -> Record:

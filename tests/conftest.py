@@ -1,4 +1,4 @@
-"""What all tests share: the composed config, seeds, and where the real inputs lie."""
+"""What all tests share: the composed config, seeds, a real model, and where the real inputs lie."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from repository import ROOT
 
 from evodistill.record import Record
+from evodistill.weights import Weights, resolve
 
 
 @pytest.fixture
@@ -35,6 +36,13 @@ def seeds() -> list[Record]:
         ("Fix the bug in this function.", "```python\ndef add(a, b):\n    return a - b\n```"),
     ]
     return [Record.seed(instruction, input, index=index) for index, (instruction, input) in enumerate(rows)]
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Weights:
+    """The packaged SmolLM2-135M, converted on first use."""
+    node = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/model/smollm2-135m.yaml"))
+    return resolve("smollm2-135m", None, node["package"], "package")
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ class Planner(Backend):
             words = " ".join(random.Random(request.key).choices(WORDS, k=14))
             yield [(position, Completion(f"Explain how {words}.", "stop"))]
 
-    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+    def score(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> Iterator[list[tuple[int, Logprobs]]]:
         for position, parts in enumerate(texts):
             self.count("".join(parts), 0)
             yield [(position, Logprobs((), NOT_ASKED))]
@@ -84,6 +84,11 @@ def describe(cfg: DictConfig) -> str:
         step = config.build(cfg[name])
         models = stand_ins(cfg, step.roles)
         given = len(records)
+        if hasattr(step, "makes"):
+            records = [with_output(record) for record in records]
+            lines.append(f"{name}: {cfg[step.model].name} becomes {step.makes}: {step.plan(records)}")
+            config.add_trained(cfg, name, step, "")
+            continue
         made = step(records, models)
         records, rejected = split(made.records if isinstance(made, Made) else made)
         lines.append(

@@ -1,4 +1,4 @@
-"""What the tests of real models share: the packaged SmolLM2-135M, and a server that runs it."""
+"""What the tests of backends share: a server that runs the packaged SmolLM2-135M."""
 
 import os
 import signal
@@ -14,24 +14,13 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-from omegaconf import OmegaConf
 
-from evodistill.weights import Weights, resolve
-
-MODEL = Path(__file__).parents[2] / "conf/model/smollm2-135m.yaml"
 START_SECONDS = 300
 
 
 class Server(NamedTuple):
     base_url: str  # up to /v1
     model: str  # the name it is served under
-
-
-@pytest.fixture(scope="session")
-def smollm2() -> Weights:
-    """The packaged model, converted on first use."""
-    node = OmegaConf.to_container(OmegaConf.load(MODEL))
-    return resolve("smollm2-135m", None, node["package"], "package")
 
 
 @pytest.fixture(scope="session")

@@ -98,8 +98,20 @@ def test_rewards_and_labels_are_kept_bit_for_bit_and_reasons_are_not(cache):
 
 def test_logprobs_pack_any_number_of_parts():
     for parts in ((), ([],), ([], [-1.5], [-2.0, -0.25])):
-        value = Logprobs(tuple(np.array(part, np.float32) for part in parts))
-        assert [part.tolist() for part in unpack_logprobs(pack_logprobs(value)).parts] == [list(part) for part in parts]
+        for cut in (0, 7):
+            value = Logprobs(tuple(np.array(part, np.float32) for part in parts), cut=cut)
+            back = unpack_logprobs(pack_logprobs(value))
+            assert [part.tolist() for part in back.parts] == [list(part) for part in parts]
+            assert back.cut == cut
+
+
+def test_a_text_that_may_lose_its_end_is_another_request(cache):
+    model = Cached(Fake("fake"), cache)
+    (whole,), (part,) = model.logprobs([("a b c", "d")]), model.logprobs([("a b c", "d")], limit=3)
+    assert [len(values) for values in whole.parts] == [3, 1] and whole.cut == 0
+    assert [len(values) for values in part.parts] == [2, 0] and part.cut == 2
+    (again,) = model.logprobs([("a b c", "d")], limit=3)
+    assert again.cut == 2 and model.usage.requests == 2
 
 
 def test_a_cache_of_a_newer_version_is_refused(tmp_path):

@@ -190,6 +190,18 @@ def test_a_prompt_beyond_the_context_is_an_error_and_the_others_go_on(
     assert len(okay.parts[0]) and not okay.error
 
 
+def test_a_text_may_lose_its_end_where_that_is_allowed(model: Transformers, monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = model.logprobs([["Name a tea.", "\n", "Assam is a black tea."]])
+    (cut,) = model.logprobs([["Name a tea.", "\n", "Assam is a black tea."]], limit=8)
+    n = sum(map(len, whole.parts))
+    assert (sum(map(len, cut.parts)), cut.cut) == (7, n - 7), "one of the eight is the BOS"
+    for part, all_of_it in zip(cut.parts, whole.parts, strict=True):
+        np.testing.assert_allclose(part, all_of_it[: len(part)], atol=1e-4)
+    monkeypatch.setattr(model, "context", 6)
+    (short,) = model.logprobs([["Name a tea.", "\n", "Assam is a black tea."]], limit=1000)
+    assert (sum(map(len, short.parts)), short.error) == (5, "")
+
+
 def test_a_model_without_a_chat_template_is_refused_at_first_use(model: Transformers, monkeypatch) -> None:
     monkeypatch.setattr(model.tokenizer, "chat_template", None)
     with pytest.raises(RunError, match="no chat template"):

@@ -6,6 +6,7 @@ import pytest
 
 from evodistill.backend import Backend, Logprobs
 from evodistill.metric.ifd import IFD
+from evodistill.record import Record
 from evodistill.results import summarize
 
 
@@ -18,13 +19,15 @@ class Given(Backend):
 
     identity = "given"
 
-    def score(self, texts):
-        self.asked = list(texts)
+    def score(self, texts, limit=None):
+        self.asked, self.limit = list(texts), limit
         yield [
             (
                 i,
                 Logprobs((), given)
                 if isinstance(given, str)
+                else given
+                if isinstance(given, Logprobs)
                 else Logprobs(tuple(np.array(part, np.float32) for part in given)),
             )
             for i, given in enumerate(self.given)
@@ -86,7 +89,7 @@ def test_each_record_is_a_mean_over_its_own_tokens(seeds):
     """IFD3: not one number per batch"""
     records = answered(seeds, 2)
     long = [[-1, -3], [-9], [-0.5] * 9 + [-1.5]]
-    scores, _ = ifd(records, GIVEN, long, ALONE, ALONE)
+    scores, _ = ifd(records, GIVEN, long, ALONE, [[], [-1.6] * 10])
     assert [score.values["loss_answer_given_instruction"] for score in scores] == pytest.approx([1, 0.6])
 
 
@@ -133,6 +136,84 @@ def test_two_texts_a_record_in_one_call(seeds):
     """IFD9: L(Q) and L(A|Q) are one pass"""
     _, reader = ifd(answered(seeds, 3), *[GIVEN] * 3, *[ALONE] * 3)
     assert len(reader.asked) == 6
+
+
+def parts(*given, cut=0):
+    return Logprobs(tuple(np.array(part, np.float32) for part in given), cut=cut)
+
+
+def test_an_answer_beyond_the_context_loses_its_end_in_both_passes_and_is_counted(seeds):
+    """IFD4, by hand: two of four tokens of the answer fit behind the instruction, so two are compared"""
+    records = answered(seeds, 2)
+    given, alone = parts([-1, -3], [-9], [-0.5, -1.5], cut=2), parts([], [-1.2, -2.0, -7.0, -7.0])
+    metric = IFD(model="student")
+    reader = Given(given, GIVEN, alone, ALONE)
+    scores = metric(records, {"student": reader})
+    assert reader.limit > 10**6
+    assert [score.values["ifd"] for score in scores] == pytest.approx([1 / 1.6] * 2)
+    assert [dict(score.extra) for score in scores] == [{"cut": 2}, {}]
+    assert metric.whole(records, scores) == {"ifd_truncated": {0: {"mean": 0.5, "ci95": None, "n": 2, "unparsed": 0}}}
+    assert metric.whole(records, scores[1:]) == {}, "nothing was cut"
+
+
+def test_an_instruction_that_fills_the_context_is_a_reason(seeds):
+    (score,), _ = ifd(answered(seeds), parts([-1, -3], [-9], [], cut=5), parts([], [-1.2, -2.0]))
+    assert (score.reason, score.raw) == ("no_room", "5 tokens beyond what the model reads")
+    assert set(score.values.values()) == {None}
+
+
+def test_truncation_can_be_refused_or_asked_for_earlier(seeds):
+    _, reader = ifd(answered(seeds), GIVEN, ALONE, truncate=False)
+    assert reader.limit is None
+    _, reader = ifd(answered(seeds), GIVEN, ALONE, max_tokens=512)
+    assert reader.limit == 512
+    for wrong in ({"max_tokens": 1}, {"max_tokens": 512, "truncate": False}):
+        with pytest.raises(ValueError, match="max_tokens must be ≥ 2 and goes with truncate=true"):
+            IFD(model="student", **wrong)
+
+
+def test_an_instruction_of_one_token_has_a_ratio(seeds):
+    """IFD5: it is scored behind the BOS"""
+    (score,), _ = ifd(answered(seeds), [[-2], [-9], [-0.5, -1.5]], ALONE)
+    assert score.values["ic_ifd"] == pytest.approx(1 / (2 * 1.6))
+
+
+@pytest.mark.slow
+def test_a_real_model_gives_the_same_values_at_any_batch_size_and_by_hand_IFD3(smollm2):
+    """float32: batch 1 agrees with any batch to 2e-4, and with three plain passes of transformers (IFD1, IFD2)"""
+    import torch
+
+    from evodistill.backend.tokens import encode_parts
+    from evodistill.backend.transformers import Transformers
+    from evodistill.dataset.tiny import FILE
+    from evodistill.record import read_jsonl
+
+    rows = [row for row in read_jsonl(FILE) if row["language"] == "en"][:12]
+    records = [Record.seed(row["instruction"], row.get("input", ""), " ".join([row["instruction"]] * (n % 3 + 1)))
+               for n, row in enumerate(rows)]  # fmt: skip
+
+    def values(tokens):
+        engine = {"dtype": "float32", "compile": False, "threads": 2, "batch_tokens": tokens}
+        model = Transformers("smollm2-135m", path=str(smollm2.folder), engine=engine)
+        return model, [score.values for score in IFD(model="student")(records, {"student": model})]
+
+    model, one = values(1)
+    for tokens in (64, 4096):
+        for a, b in zip(one, values(tokens)[1], strict=True):
+            assert a == pytest.approx(b, abs=2e-4)
+    for record, found in zip(records[:4], one, strict=False):
+        losses = {}
+        for name, texts, part in (
+            ("loss_instruction", (record.prompt, "\n", record.output), 0),
+            ("loss_answer_given_instruction", (record.prompt, "\n", record.output), 2),
+            ("loss_answer", (record.output,), 0),
+        ):
+            ids, spans = encode_parts(model.tokenizer, texts)
+            labels = torch.full((1, len(ids)), -100)
+            labels[0, slice(*spans[part])] = torch.tensor(ids)[slice(*spans[part])]
+            with torch.inference_mode():
+                losses[name] = model.model(torch.tensor([ids]), labels=labels).loss.item()
+        assert {name: found[name] for name in losses} == pytest.approx(losses, abs=2e-4)
 
 
 def test_an_unknown_variant_is_refused():

@@ -82,10 +82,12 @@ class Completion:
 class Logprobs:
     """Log-probabilities (nats, float32) of given text: one array per part, one value per token of that part.
 
-    `error` says why there are none (for example a text longer than the context); then `parts` is empty."""
+    `error` says why there are none (for example a text longer than the context); then `parts` is empty. `cut` tokens at
+    the end of the text were left out, where that was allowed: they have no values."""
 
     parts: tuple[np.ndarray, ...]
     error: str = ""
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Backend:
     Subclasses implement the verbs they have as generators of finished groups:
 
     `complete(requests)` yields lists of (position in `requests`, Completion),
-    `score(texts)` yields lists of (position in `texts`, Logprobs); a text is a sequence of parts (see `logprobs`),
+    `score(texts, limit)` yields lists of (position in `texts`, Logprobs); a text is a sequence of parts,
     `vectors(texts)` yields lists of (position in `texts`, unit-length float32 vector),
     `rewards(chats)` yields lists of (position in `chats`, Rewarded),
     `classes(pairs)` yields lists of (position in `pairs`, Classified).
@@ -167,7 +169,7 @@ class Backend:
         )
         yield []
 
-    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+    def score(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> Iterator[list[tuple[int, Logprobs]]]:
         raise RunError(
             f"model {self.name}: its backend {type(self).__name__} cannot score given text; choose transformers or vllm"
         )
@@ -213,11 +215,14 @@ class Backend:
         """One completion per chat, in the order of `chats`."""
         return gather(self.complete(self.requests(chats, sampling)), len(chats))
 
-    def logprobs(self, texts: Sequence[Sequence[str]]) -> list[Logprobs]:
+    def logprobs(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> list[Logprobs]:
         """Token log-probabilities of each text, in order. A text is a sequence of parts that are tokenised one by one
         and joined as ids, so that a part has the same tokens wherever it stands (IFD1, IFD2). Every text starts after
-        the model's BOS, or its end-of-text token where it has no BOS, so that the first token is scored too."""
-        return gather(self.score(texts), len(texts))
+        the model's BOS, or its end-of-text token where it has no BOS, so that the first token is scored too.
+
+        A text longer than the context is an error. With `limit` it loses its end instead, as does one of more tokens
+        than that (the BOS included)."""
+        return gather(self.score(texts, limit), len(texts))
 
     def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
         """One unit-length float32 vector per text, in order."""

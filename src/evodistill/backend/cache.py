@@ -25,6 +25,8 @@ from evodistill.record import digest
 if TYPE_CHECKING:
     import numpy as np
 
+    from evodistill.weights import Weights
+
 VERSION = 1
 LOOKUP = 500  # keys per SELECT; SQLite allows 32,766 variables, more gains nothing
 
@@ -108,6 +110,10 @@ class Cached(Backend):
         self.inner, self.cache, self.usage = inner, cache, Usage()
 
     @property
+    def weights(self) -> Weights:  # type: ignore[override]
+        return self.inner.weights
+
+    @property
     def identity(self) -> str:
         return self.inner.identity
 
@@ -120,11 +126,11 @@ class Cached(Backend):
             keys, lambda todo: self.inner.complete([requests[i] for i in todo]), pack_completion, unpack_completion
         )
 
-    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
-        identity = self.identity
-        keys = [digest([identity, "logprobs", list(text)], 16) for text in texts]
+    def score(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> Iterator[list[tuple[int, Logprobs]]]:
+        identity, what = self.identity, "logprobs" if limit is None else f"logprobs {limit}"
+        keys = [digest([identity, what, list(text)], 16) for text in texts]
         return self.through(
-            keys, lambda todo: self.inner.score([texts[i] for i in todo]), pack_logprobs, unpack_logprobs
+            keys, lambda todo: self.inner.score([texts[i] for i in todo], limit), pack_logprobs, unpack_logprobs
         )
 
     def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
@@ -196,11 +202,11 @@ def unpack_completion(data: bytes) -> Completion:
 
 
 def pack_logprobs(value: Logprobs) -> bytes:
-    """Number of parts, length of each (uint32), then the float32 values."""
+    """Number of parts, length of each (uint32), then the float32 values; at the end what was cut, if anything was."""
     lengths = [len(part) for part in value.parts]
-    return struct.pack(f"<{len(lengths) + 1}I", len(lengths), *lengths) + b"".join(
-        part.astype("<f4").tobytes() for part in value.parts
-    )
+    values = b"".join(part.astype("<f4").tobytes() for part in value.parts)
+    head = struct.pack(f"<{len(lengths) + 1}I", len(lengths), *lengths)
+    return head + values + (struct.pack("<I", value.cut) if value.cut else b"")
 
 
 def unpack_logprobs(data: bytes) -> Logprobs:
@@ -208,9 +214,11 @@ def unpack_logprobs(data: bytes) -> Logprobs:
 
     (n,) = struct.unpack_from("<I", data)
     lengths = struct.unpack_from(f"<{n}I", data, 4)
-    values = np.frombuffer(data, "<f4", offset=4 * (n + 1))
     ends = np.cumsum((0, *lengths))
-    return Logprobs(tuple(values[start:end] for start, end in pairwise(ends)))
+    values = np.frombuffer(data, "<f4", offset=4 * (n + 1), count=int(ends[-1]))
+    rest = data[4 * (n + 1) + values.nbytes :]
+    cut = struct.unpack("<I", rest)[0] if rest else 0
+    return Logprobs(tuple(values[start:end] for start, end in pairwise(ends)), cut=cut)
 
 
 def pack_vector(value: np.ndarray) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,19 +78,22 @@ class Fake(Backend):
             f"model {self.name}: no rule of conf/backend/fake.yaml matches this prompt, add one: {text[:200]!r}"
         )
 
-    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+    def score(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> Iterator[list[tuple[int, Logprobs]]]:
         import numpy as np
 
         for start in range(0, len(texts), self.group):
             group = []
             for i, parts in enumerate(texts[start : start + self.group]):
-                arrays = []
+                arrays, cut = [], 0
+                room = sys.maxsize if limit is None else limit - 1  # the first token is the BOS
                 for number, part in enumerate(parts):
                     ease = 1 + number / 8  # a later part is easier, as text is in its context
-                    arrays.append(
-                        np.array([-((hash_of(word) % 997) / 199 + 0.01) / ease for word in part.split()], np.float32)
-                    )
-                group.append((start + i, Logprobs(tuple(arrays))))
+                    words = part.split()
+                    values = [-((hash_of(word) % 997) / 199 + 0.01) / ease for word in words[:room]]
+                    arrays.append(np.array(values, np.float32))
+                    cut += len(words) - len(values)
+                    room -= len(values)
+                group.append((start + i, Logprobs(tuple(arrays), cut=cut)))
             yield group
 
     def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:

@@ -51,6 +51,12 @@ def encode_parts(tokenizer: PreTrainedTokenizerBase, parts: Sequence[str]) -> tu
     return ids, spans
 
 
+def shortened(ids: list[int], spans: list[tuple[int, int]], limit: int) -> tuple[list[int], list[tuple[int, int]], int]:
+    """(ids, spans, how many ids were cut): without what stands beyond `limit` ids."""
+    kept = [(min(start, limit), min(end, limit)) for start, end in spans]
+    return ids[:limit], kept, max(0, len(ids) - limit)
+
+
 def bos(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token every scored text starts behind: BOS, else the end-of-text token, else the end token."""
     if tokenizer.bos_token_id is not None:

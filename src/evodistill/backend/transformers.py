@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from evodistill import RunError
 from evodistill.backend import Completion, Logprobs, Request
 from evodistill.backend.local import Local, Placement
-from evodistill.backend.tokens import encode, encode_parts
+from evodistill.backend.tokens import encode, encode_parts, shortened
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -103,18 +103,19 @@ class Transformers(Local):
                 with self.memory("engine.batch_size or engine.cache_tokens"):
                     yield from decode(self.model, self.tokenizer, batch, sampling, self.ends)
 
-    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+    def score(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> Iterator[list[tuple[int, Logprobs]]]:
         import numpy as np
 
         from evodistill.backend.likelihood import plan
 
-        encoded = [encode_parts(self.tokenizer, parts) for parts in texts]
-        errors = [self.overflow(len(ids), f"text of {len(ids)} tokens") for ids, _ in encoded]
+        most = 1 << 62 if limit is None else min(limit, self.context)
+        encoded = [shortened(*encode_parts(self.tokenizer, parts), most) for parts in texts]
+        errors = [self.overflow(len(ids), f"text of {len(ids)} tokens") for ids, _, _ in encoded]
         yield [(position, Logprobs((), error)) for position, error in enumerate(errors) if error]
         # a text without a single token needs no model
-        empty = [position for position, (ids, _) in enumerate(encoded) if len(ids) == 1]
+        empty = [position for position, (ids, _, _) in enumerate(encoded) if len(ids) == 1]
         yield [(position, Logprobs(tuple(np.zeros(0, np.float32) for _ in texts[position]))) for position in empty]
-        todo = [position for position, (ids, _) in enumerate(encoded) if len(ids) > 1 and not errors[position]]
+        todo = [position for position, (ids, _, _) in enumerate(encoded) if len(ids) > 1 and not errors[position]]
         if not todo:
             return
         pool = [encoded[position][0] for position in todo]
@@ -124,9 +125,10 @@ class Transformers(Local):
                 found = scorer.score([pool[number] for number in batch])
             group = []
             for number, values in zip(batch, found, strict=True):
-                spans, array = encoded[todo[number]][1], values.numpy()
+                (_, spans, cut), array = encoded[todo[number]], values.numpy()
                 # the first value belongs to the second token, the one behind the BOS
-                group.append((todo[number], Logprobs(tuple(array[start - 1 : end - 1] for start, end in spans))))
+                parts = tuple(array[start - 1 : end - 1] for start, end in spans)
+                group.append((todo[number], Logprobs(parts, cut=cut)))
             yield group
 
     @cached_property

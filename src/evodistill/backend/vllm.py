@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evodistill import RunError
 from evodistill.backend import Backend, Completion, Logprobs, Request
-from evodistill.backend.tokens import encode, encode_parts
+from evodistill.backend.tokens import encode, encode_parts, shortened
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
@@ -112,7 +112,7 @@ class VLLM(Backend):
             yield [(position, completion(output)) for position, output in group]
         yield too_long
 
-    def score(self, texts: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, Logprobs]]]:
+    def score(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> Iterator[list[tuple[int, Logprobs]]]:
         import numpy as np
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -130,10 +130,13 @@ class VLLM(Backend):
         )
         too_long: list[tuple[int, Logprobs]] = []
         spans: dict[int, list[tuple[int, int]]] = {}
+        cuts: dict[int, int] = {}
+        # one token is left for the completion, as in `overflow`
+        most = 1 << 62 if limit is None else min(limit, self.context - 1)
 
         def prompts() -> Iterator[Prompt]:
             for position, parts in enumerate(texts):
-                ids, spans[position] = encode_parts(tokenizer, parts)
+                ids, spans[position], cuts[position] = shortened(*encode_parts(tokenizer, parts), most)
                 if error := self.overflow(ids):
                     too_long.append((position, Logprobs((), error)))
                 else:
@@ -146,7 +149,7 @@ class VLLM(Backend):
                 found = zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
                 values = np.array([0.0, *(at[token].logprob for token, at in found)], np.float32)
                 parts = tuple(values[start:end] for start, end in spans.pop(position))
-                scored.append((position, Logprobs(parts)))
+                scored.append((position, Logprobs(parts, cut=cuts.pop(position))))
             yield scored
         yield too_long
 

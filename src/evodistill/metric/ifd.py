@@ -7,20 +7,31 @@ With L(·) the mean token cross-entropy in nats under a causal model, Q the inst
 
 Two forward passes a record: L(Q) comes with L(A|Q) for free (IFD9). Q, separator and A are tokenised one by one and
 joined as ids, so that A is scored on the same tokens in both passes and no token straddles a border (IFD1, IFD2).
+
+Where Q and A together are too long for the model, the end of A is left out, of both passes alike, and the record is
+counted in `ifd_truncated` (IFD4).
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from evodistill.backend import Backend, Logprobs
 from evodistill.metric import Score
 from evodistill.record import Record
 
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
 VALUES = ("ifd", "ic_ifd", "loss_instruction", "loss_answer", "loss_answer_given_instruction")
 SEPARATOR = "\n"
+CONTEXT = 1 << 30  # tokens: whatever the model reads
 
 
 @dataclass(frozen=True)
@@ -34,10 +45,14 @@ class IFD:
     variant: str = "loss_ratio"  # loss_ratio | ppl_ratio
     header: str = ""  # text before A in both passes, unscored; Cherry LLM puts a response header there
     drop_ge_1: bool = False  # ratios ≥ 1 (the instruction misleads) become a reason, as Superfiltering does (IFD6)
+    truncate: bool = True  # leave out the end of an answer that does not fit; false: such a record has a reason instead
+    max_tokens: int | None = None  # of Q and A together, what fits; null = the model's context (Cherry LLM: 512)
 
     def __post_init__(self) -> None:
         if self.variant not in ("loss_ratio", "ppl_ratio"):
             raise ValueError(f"variant must be loss_ratio or ppl_ratio, got {self.variant!r}")
+        if self.max_tokens is not None and (self.max_tokens < 2 or not self.truncate):
+            raise ValueError(f"max_tokens must be ≥ 2 and goes with truncate=true, got {self.max_tokens}")
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -52,7 +67,8 @@ class IFD:
         given = [(record.prompt, SEPARATOR + self.header, record.output) for record in scored]
         alone = [(self.header, record.output) for record in scored]
         # one call for both kinds: the backend sorts one pool by length
-        found = models[self.model].logprobs([*given, *alone])
+        limit = (self.max_tokens or CONTEXT) if self.truncate else None
+        found = models[self.model].logprobs([*given, *alone], limit)
         pairs = dict(
             zip(
                 (record.id for record in scored),
@@ -69,7 +85,14 @@ class IFD:
         given, alone = pair
         if error := given.error or alone.error:
             return Score.of(record, nothing, reason="not_scored", raw=error)
-        instruction, answer, conditioned = loss(given, 0), loss(alone, 1), loss(given, 2)
+        # the tokens of A that both passes have: its end is missing where it did not fit
+        common = min(len(given.parts[2]), len(alone.parts[1]))
+        whole = len(alone.parts[1]) + alone.cut
+        if whole and not common:
+            return Score.of(record, nothing, reason="no_room", raw=f"{given.cut} tokens beyond what the model reads")
+        cut = {"extra": {"cut": whole - common}} if common < whole else {}
+        instruction, answer = loss(given.parts[0]), loss(alone.parts[1][:common])
+        conditioned = loss(given.parts[2][:common])
         if min(instruction, answer) <= 0 or not math.isfinite(instruction + answer + conditioned):
             return Score.of(
                 record, nothing, reason="no_loss", raw=f"L(Q) {instruction}, L(A) {answer}, L(A|Q) {conditioned}"
@@ -81,11 +104,26 @@ class IFD:
         else:
             ifd, ic_ifd = math.exp(conditioned - answer), math.exp(conditioned - answer - instruction)
         if self.drop_ge_1 and ifd >= 1:
-            return Score.of(record, {**nothing, **losses}, reason="ifd_ge_1", raw=f"{ifd:.4f}")
-        return Score.of(record, {"ifd": ifd, "ic_ifd": ic_ifd, **losses})
+            return Score.of(record, {**nothing, **losses}, reason="ifd_ge_1", raw=f"{ifd:.4f}", **cut)
+        return Score.of(record, {"ifd": ifd, "ic_ifd": ic_ifd, **losses}, **cut)
+
+    def whole(self, records: list[Record], scores: list[Score]) -> dict[str, dict[int, dict[str, Any]]]:
+        """The share of truncated records, where there are any."""
+        rounds: dict[int, list[bool]] = {}
+        for score in scores:
+            rounds.setdefault(score.round, []).append("cut" in score.extra)
+        if not any(any(cuts) for cuts in rounds.values()):
+            return {}
+        log.warning("ifd: %d of %d answers are not read to their end", sum(map(sum, rounds.values())), len(scores))
+        shares = {number: sum(cuts) / len(cuts) for number, cuts in rounds.items()}
+        return {
+            "ifd_truncated": {
+                number: {"mean": share, "ci95": None, "n": len(rounds[number]), "unparsed": 0}
+                for number, share in shares.items()
+            }
+        }
 
 
-def loss(text: Logprobs, part: int) -> float:
-    """Mean cross-entropy of a part's tokens in nats; nan for a part without tokens."""
-    values = text.parts[part]
+def loss(values: np.ndarray) -> float:
+    """Mean cross-entropy of tokens in nats; nan where there are none."""
     return -float(values.mean(dtype="float64")) if len(values) else math.nan

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from evodistill import RunError
@@ -62,6 +62,7 @@ def check_steps(cfg: DictConfig) -> None:
     for name in cfg.steps:
         if name not in cfg:
             raise RunError(f"steps names {name!r}, which the config does not hold; it holds {', '.join(stepped(cfg))}")
+    trained: dict[str, int] = {}  # role → the number of the step that makes it
     for path, item in [
         *((name, cfg[name]) for name in cfg.steps),
         *((f"metric.{name}", node) for name, node in metrics(cfg)),
@@ -69,8 +70,16 @@ def check_steps(cfg: DictConfig) -> None:
     ]:
         built = build(item)
         for role in (*built.roles, *getattr(built, "rivals", ())):
+            if role in trained and trained[role] <= position(cfg, path, built):
+                continue
+            if role in trained:
+                raise RunError(f"{path} asks the role {role!r} before {cfg.steps[trained[role]]} has made it")
             if role not in cfg or not str(cfg[role].get("_target_", "")).startswith("evodistill.backend."):
                 raise RunError(f"{path} asks the role {role!r}, which has no model; choose one with model@{role}=NAME")
+        if makes := getattr(built, "makes", ""):
+            if makes in cfg or makes in trained:
+                raise RunError(f"{path}.makes={makes} is taken; name a role that is not there yet")
+            trained[makes] = list(cfg.steps).index(path)
         for name, variables in dict(built.prompts).items():
             if unknown := sorted(prompt.variables(name) - set(variables)):
                 raise RunError(
@@ -82,6 +91,23 @@ def check_steps(cfg: DictConfig) -> None:
                 f"{path}.records={records} is none of the steps ({', '.join(cfg.steps)}); "
                 "name one, or null for the last"
             )
+
+
+def position(cfg: DictConfig, path: str, built: Any) -> int:
+    """The number of the step at which a step, metric or benchmark runs."""
+    steps = list(cfg.steps)
+    if path in steps:
+        return steps.index(path)
+    return steps.index(built.records) if getattr(built, "records", None) in steps else len(steps)
+
+
+def add_trained(cfg: DictConfig, name: str, step: Any, path: str) -> None:
+    """Add the role that a trainer makes: the role that it trains, with other weights and a name of its own."""
+    base = OmegaConf.to_container(cfg[step.model], resolve=True)
+    assert isinstance(base, dict)
+    kept = {key: value for key, value in base.items() if key not in ("package", "source")}
+    with open_dict(cfg):
+        cfg[step.makes] = kept | {"name": f"{base['name']}-{name}", "path": path}
 
 
 def metrics(cfg: DictConfig) -> list[tuple[str, DictConfig]]:

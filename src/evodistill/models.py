@@ -30,7 +30,8 @@ class Models(dict[str, Cached]):
 
     def release(self, needed: set[str]) -> None:
         """Close the engines that none of the roles still needed uses."""
-        kept = {id(self[role]) for role in needed}  # a role not asked yet may share an engine that is open
+        # a role not asked yet may share an engine that is open; one that is yet to be trained has none
+        kept = {id(self[role]) for role in needed if role in self.cfg}
         for model in self.shared.values():
             if id(model) not in kept:
                 model.close()

@@ -36,6 +36,17 @@ class Step(Protocol):
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record] | Made: ...
 
 
+class Trainer(Step, Protocol):
+    """A step that trains the weights of a role in the `folder` that it is given. What it makes is a role of its own
+    from then on. `ready` refuses at the start what would stop the training later."""
+
+    model: str
+    makes: str
+    folder: str
+
+    def ready(self) -> None: ...
+
+
 class Metric(Protocol):
     """A configured function from records to one score each. `records` names the step whose records it measures. One
     that has `whole(records, scores)` adds numbers of the set as such: value → round → {mean, ci95, n, unparsed}."""
@@ -114,6 +125,9 @@ class Runner:
         self.cache = Cache(Path(cfg.artifacts) / "requests.sqlite")
         self.models = Models(cfg, self.cache)
         self.steps: dict[str, Step] = {name: config.build(cfg[name]) for name in cfg.steps}
+        for step in self.steps.values():
+            if hasattr(step, "makes"):
+                step.ready()  # type: ignore[attr-defined]
         self.metrics: dict[str, Metric] = {name: config.build(node) for name, node in config.metrics(cfg)}
         self.benchmarks: dict[str, Benchmark] = {name: config.build(node) for name, node in config.benchmarks(cfg)}
         self.records: list[Record] = []  # that the last step left
@@ -150,8 +164,12 @@ class Runner:
         """The usable records and the rejects of a step: from the store, or made and stored."""
         records = self.records
         step = self.paired(name, step)
+        if trains := hasattr(step, "makes"):
+            step = replace(step, folder=str(self.store.folder(name, self.key(step, self.content))))  # type: ignore[type-var,call-arg]
 
-        def make() -> tuple[dict[str, Iterable[str]], dict[str, int], Any]:
+        def make() -> tuple[dict[str, Iterable[str] | Path], dict[str, int], Any]:
+            if trains:
+                self.models.release(set())  # no engine shares memory with it
             made = self.checked(name, step, records)
             usable, rejected = split(made.records)
             counts = {
@@ -160,7 +178,7 @@ class Runner:
                 "out": len(usable),
                 "rejected": len(rejected),
             }
-            files: dict[str, Iterable[str]] = {
+            files: dict[str, Iterable[str] | Path] = {
                 **made.files,
                 "records.jsonl": (to_line(record.to_dict()) for record in usable),
                 "rejects.jsonl": (to_line(record.to_dict()) for record in rejected),
@@ -171,11 +189,20 @@ class Runner:
         usable, rejected = made or (read_records(folder / "records.jsonl"), read_records(folder / "rejects.jsonl"))
         self.records, self.content = usable, manifest["files"]["records.jsonl"]["sha256"]
         self.rejects += rejected
+        if trains:
+            self.trained(name, step, folder)  # type: ignore[arg-type]
         if not usable and name != self.cfg.steps[-1]:
             reasons = Counter(record.fault.reason for record in rejected if record.fault)
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise RunError(f"{name} left none of {len(rejected)} records ({told}); read {folder / 'rejects.jsonl'}")
         return {}
+
+    def trained(self, name: str, step: Trainer, folder: Path) -> None:
+        """What was trained is a role from now on; its loss curve lies with the results."""
+        config.add_trained(self.cfg, name, step, str((folder / "model").resolve()))
+        (self.out / "training").mkdir(exist_ok=True)
+        curve = (to_line(row) for row in read_jsonl(folder / "training.jsonl"))
+        write_lines(self.out / "training" / f"{name}.jsonl", curve)
 
     def paired(self, name: str, step: Step) -> Step:
         """A step that names rivals (roles) is told where the records lie that the steps before it make with each in

@@ -123,10 +123,11 @@ class Record:
 
 
 class Made(NamedTuple):
-    """What a step gives back that makes files beside its records (name → lines): they are stored in its artifact."""
+    """What a step gives back that makes files beside its records: name → lines to write into its artifact, or the path
+    of a file that it has written there itself (a model's weights)."""
 
     records: list[Record]
-    files: Mapping[str, Iterable[str]]
+    files: Mapping[str, Iterable[str] | Path]
 
 
 ORIGIN = tuple(field.name for field in fields(Origin))

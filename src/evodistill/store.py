@@ -71,14 +71,25 @@ class Store:
                 stale.unlink(missing_ok=True)
             yield
 
-    def write(self, folder: Path, files: Mapping[str, Iterable[str]], manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the files, then the manifest with their sizes and hashes."""
+    def write(
+        self, folder: Path, files: Mapping[str, Iterable[str] | Path], manifest: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write the files (a path is of one that is there), then the manifest with their sizes and hashes."""
         with named_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            written = {name: write_lines(folder / name, lines) for name, lines in files.items()}
+            written = {
+                name: described(given) if isinstance(given, Path) else write_lines(folder / name, given)
+                for name, given in files.items()
+            }
             whole = {**manifest, "files": written, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
             write_text(folder / "manifest.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
         return whole
+
+
+def described(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file that is there."""
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> dict[str, Any]:

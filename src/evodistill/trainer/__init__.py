@@ -1,0 +1,238 @@
+"""Trainers: steps that train the weights of a role. What they make is a role like any other, for the steps, metrics and
+benchmarks that follow.
+
+A trainer turns its records into rows of token ids here, and trains in a process of its own (`launch.py` starts it,
+`fit.py` is what it does), so that no engine shares memory with it. Its records pass through; those it cannot train on
+are rejected, with a reason.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import math
+import random
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from evodistill import RunError
+from evodistill.backend import Backend
+from evodistill.record import Fault, Made, Record, digest, to_line
+from evodistill.trainer.examples import Row, RowFile
+from evodistill.trainer.job import Job
+from evodistill.trainer.launch import Launch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from transformers import Trainer as HFTrainer
+
+log = logging.getLogger(__name__)
+TEMPLATES = Path(__file__).parent / "templates"
+# arguments of TRL that follow from fields of ours
+OURS = {
+    "output_dir": "the runner",
+    "gradient_accumulation_steps": "effective_batch",
+    "resume_from_checkpoint": "the runner",
+    "report_to": "tracker",
+    "chat_template_path": "template",
+    "load_best_model_at_end": "best",
+    "metric_for_best_model": "best",
+}
+CHARACTERS_PER_TOKEN = 4.0  # for the plan, where nothing is tokenised
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What every trainer is told. `args` and `engine` both go to TRL as they stand; `args` says what is learned,
+    `engine` how fast and in how much memory, so that only `args` is part of the identity."""
+
+    Config: ClassVar[str]  # class of trl that takes the arguments
+
+    model: str  # role that is trained
+    makes: str  # role that the trained model becomes
+    effective_batch: int = 64  # rows a step, whatever the number of devices
+    args: Mapping[str, Any] = field(default_factory=dict)
+    truncate: bool = (
+        True  # the end of an answer beyond max_length is cut off and counted; false: the record is rejected
+    )
+    template: str | None = None  # chat template for a base model that has none: plain, or your .jinja
+    lora: Mapping[str, Any] | None = None  # of peft.LoraConfig; null = all weights
+    quantization: Mapping[str, Any] | None = None  # of transformers.BitsAndBytesConfig, with lora: QLoRA
+    held_out: float = 0.0  # share of the rows that is kept for the evaluation loss
+    best: bool = False  # keep the checkpoint with the lowest evaluation loss, not the last
+    patience: int | None = None  # evaluations without a lower loss before training stops
+    engine: Mapping[str, Any] = field(default_factory=dict, metadata={"identity": False})
+    launch: Launch = field(default_factory=Launch, metadata={"identity": False})
+    folder: str = field(default="", metadata={"identity": False})  # where to train; the runner says
+
+    def __post_init__(self) -> None:
+        if given := sorted({*self.args, *self.engine} & OURS.keys()):
+            raise ValueError(f"args.{given[0]} follows from {OURS[given[0]]}; leave it out")
+        if both := sorted(self.args.keys() & self.engine.keys()):
+            raise ValueError(f"{both[0]} stands in args and in engine; keep one")
+        if self.effective_batch % self.at_once:
+            raise ValueError(
+                f"effective_batch={self.effective_batch} cannot be divided by {self.launch.num_processes} processes × "
+                f"{self.per_device} rows each (engine.per_device_train_batch_size); change one of the three"
+            )
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out must be in [0, 1), got {self.held_out}")
+        if (self.best or self.patience is not None) and not self.held_out:
+            raise ValueError("best and patience go by the evaluation loss: set held_out, for example to 0.05")
+        if self.patience is not None and not self.best:
+            raise ValueError("patience stops after the best checkpoint: set best=true")
+        if self.quantization and not self.lora:
+            raise ValueError("quantization freezes the weights, so lora must say what is trained instead")
+
+    @property
+    def per_device(self) -> int:
+        return int(self.engine.get("per_device_train_batch_size", 1))
+
+    @property
+    def at_once(self) -> int:
+        """Rows that all devices read before gradients are accumulated."""
+        return self.per_device * self.launch.num_processes
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (self.model,)
+
+    @property
+    def prompts(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    @property
+    def sources(self) -> list[str]:
+        """The text of a stated chat template is part of what is made."""
+        return [digest(self.chat_template)] if self.template else []
+
+    @property
+    def chat_template(self) -> str:
+        assert self.template is not None
+        file = Path(self.template) if self.template.endswith(".jinja") else TEMPLATES / f"{self.template}.jinja"
+        if not file.is_file():
+            known = ", ".join(sorted(path.stem for path in TEMPLATES.glob("*.jinja")))
+            raise RunError(f"template={self.template}: {file} does not exist; give {known}, or the path of a .jinja")
+        return file.read_text(encoding="utf-8")
+
+    def row(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Row | Fault:
+        """What TRL's trainer reads of a record, `limit` tokens at most, or why it cannot be trained on."""
+        raise NotImplementedError
+
+    def trl(self, **given: Any) -> HFTrainer:
+        """TRL's trainer, in the process that trains, of the arguments that all of them take."""
+        raise NotImplementedError
+
+    def ready(self) -> None:
+        """Refuse, before anything runs, what would stop the training later."""
+        needed = {"trl": True, "peft": self.lora, "bitsandbytes": self.quantization}
+        for package in (name for name, used in needed.items() if used and not find_spec(name)):
+            raise RunError(f"a trainer needs {package}: pip install {package}, or make train for all that it may need")
+        if self.engine.get("deepspeed"):
+            self.deepspeed()
+        import trl
+
+        known = [item.name for item in fields(getattr(trl, self.Config))]
+        for key in (key for key in (*self.args, *self.engine) if key not in known):
+            near = ", ".join(difflib.get_close_matches(key, known, 3)) or "see TRL's documentation"
+            raise RunError(f"args.{key}: {self.Config} of TRL {trl.__version__} has no such argument; near: {near}")
+
+    def deepspeed(self) -> None:
+        if not find_spec("deepspeed"):
+            raise RunError(
+                "engine.deepspeed needs DeepSpeed: make train, "
+                "or DS_BUILD_OPS=0 pip install --no-build-isolation deepspeed"
+            )
+        file = Path(str(self.engine["deepspeed"]))
+        if not file.is_file():
+            raise RunError(
+                f"engine.deepspeed={file} does not exist; "
+                "conf/trainer/deepspeed holds zero2.json, zero3.json and zero3_offload.json"
+            )
+
+    def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> Made:
+        """Train in `folder`. Every record comes back, and the files of the model, the job, and the loss curve."""
+        folder, base = Path(self.folder), models[self.model].weights.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer, limit = self.tokenizer(base), self.limit(base)
+        job = Job(self, str(base.resolve()), str(folder.resolve()), limit).write()
+        records, facts = self.rows(records, tokenizer, limit)
+        log.info("%s: %s", self.makes, ", ".join(f"{key} {value}" for key, value in facts.items()))
+        tokenizer.save_pretrained(folder / "tokenizer")
+        self.launch.run(self.makes, job)
+        trained = json.loads((folder / "trained.json").read_text(encoding="utf-8"))
+        for name in ("train.arrow", "held_out.arrow", "trained.json"):
+            (folder / name).unlink(missing_ok=True)
+        for name in ("tokenizer", "checkpoints"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        files: dict[str, Iterable[str] | Path] = {
+            "training.jsonl": [to_line(row) for row in trained.pop("curve")],
+            "training.json": [json.dumps(facts | trained, indent=1) + "\n"],
+        }
+        kept = [path for place in ("model", "adapter") for path in (folder / place).rglob("*") if path.is_file()]
+        return Made(records, files | {str(path.relative_to(folder)): path for path in (job, *sorted(kept))})
+
+    def rows(
+        self, records: list[Record], tokenizer: PreTrainedTokenizerBase, limit: int
+    ) -> tuple[list[Record], dict[str, int]]:
+        """Write the rows to train on and those held out; gives all records and what was counted."""
+        out, reasons = [], Counter[str]()
+        folder = Path(self.folder)
+        with RowFile(folder / "train.arrow") as train, RowFile(folder / "held_out.arrow") as held:
+            for record in records:
+                made = self.row(record, tokenizer, limit)
+                if isinstance(made, Fault):
+                    record = record.reject(made.reason, made.detail, made.raw)
+                    reasons[made.reason] += 1
+                else:
+                    (held if self.holds_out(record) else train).add(made)
+                out.append(record)
+        if not train.rows or (self.held_out and not held.rows):
+            told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()) or "none was rejected"
+            what = "to train on" if not train.rows else f"to hold out (held_out={self.held_out})"
+            raise RunError(f"{self.makes}: of {len(records)} records none is left {what} ({told})")
+        facts = {"rows": train.rows, "held_out": held.rows, "tokens": train.tokens, "cut": train.cut + held.cut}
+        return out, facts | {f"rejected {reason}": count for reason, count in reasons.items()}
+
+    def holds_out(self, record: Record) -> bool:
+        return random.Random(f"{self.args.get('seed', 0)}:{record.id}:held_out").random() < self.held_out
+
+    def tokenizer(self, base: Path) -> PreTrainedTokenizerBase:
+        """That of the weights, with the stated chat template."""
+        from transformers import AutoTokenizer
+
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base)
+        if self.template:
+            tokenizer.chat_template = self.chat_template
+        elif not tokenizer.chat_template:
+            raise RunError(
+                f"{self.makes}: the model of the role {self.model} has no chat template; state one that is saved with "
+                "what is trained: template=plain, or the path of a .jinja"
+            )
+        return tokenizer
+
+    def limit(self, base: Path) -> int:
+        """Most tokens of a row: max_length, or the model's context where there is none."""
+        from transformers import AutoConfig
+
+        context = AutoConfig.from_pretrained(base).get_text_config().max_position_embeddings
+        wanted = self.args.get("max_length")
+        if wanted and wanted > context:
+            raise RunError(
+                f"{self.makes}: args.max_length={wanted} is longer than the context of the role {self.model}, "
+                f"{context} tokens; lower it"
+            )
+        return wanted or context
+
+    def plan(self, records: Sequence[Record]) -> str:
+        """What a run would train, estimated from the length of the texts."""
+        tokens = sum(len(record.prompt) + len(record.output) for record in records) / CHARACTERS_PER_TOKEN
+        epochs = float(self.args.get("num_train_epochs", 3))
+        steps = math.ceil(math.ceil(len(records) / self.effective_batch) * epochs)
+        return f"{len(records)} rows, about {tokens:,.0f} tokens an epoch, {epochs:g} epochs, {steps} steps"

@@ -1,0 +1,157 @@
+"""What a training process does: load, train from the last checkpoint, save. `python -m evodistill.trainer JOB.json`"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from evodistill.trainer import Trainer
+from evodistill.trainer.job import Job
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from transformers import Trainer as HFTrainer
+
+SHOWN = ("loss", "eval_loss", "learning_rate", "grad_norm", "rewards/margins")
+
+
+def fit(job: Job) -> None:
+    """Train and save; the first process leaves what it measured in trained.json."""
+    import torch
+    import trl
+    from datasets import Dataset
+    from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback
+    from transformers.trainer_utils import get_last_checkpoint
+
+    quiet()
+    trainer, folder = job.trainer, Path(job.folder)
+    cpu = not torch.cuda.is_available()
+    if cpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    rows, held = (
+        Dataset.from_file(str(path)) if path.exists() else None
+        for path in (folder / "train.arrow", folder / "held_out.arrow")
+    )
+    made = trainer.trl(
+        model=job.base,
+        args=getattr(trl, trainer.Config)(**arguments(job, cpu)),
+        train_dataset=rows,
+        eval_dataset=held,
+        processing_class=tokenizer,
+        callbacks=[Told(), *([EarlyStoppingCallback(trainer.patience)] if trainer.patience is not None else [])],
+        **adapters(trainer),
+    )
+    made.remove_callback(PrinterCallback)
+    made.data_collator = counted = Counted(made.data_collator)
+    checkpoints = folder / "checkpoints"
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    started = time.monotonic()
+    made.train(resume_from_checkpoint=last)
+    seconds = time.monotonic() - started
+    save(made, job, tokenizer)
+    if made.is_world_process_zero():
+        told = {"steps": made.state.global_step, "seconds": round(seconds, 1), "padding": counted.padding}
+        told |= {"resumed": last is not None, "curve": made.state.log_history}
+        (folder / "trained.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def arguments(job: Job, cpu: bool) -> dict[str, Any]:
+    """TRL's arguments: the job's own, and those that follow from it."""
+    trainer = job.trainer
+    found: dict[str, Any] = {
+        "output_dir": str(Path(job.folder) / "checkpoints"),
+        "gradient_accumulation_steps": trainer.effective_batch // trainer.at_once,
+        "per_device_train_batch_size": trainer.per_device,
+        "per_device_eval_batch_size": trainer.per_device,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": cpu,
+        "max_length": job.limit,
+    }
+    if trainer.held_out:
+        found |= {"eval_strategy": "epoch"}
+    if trainer.best:
+        found |= {"save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
+    return found | {**trainer.args, **trainer.engine, "max_length": job.limit}
+
+
+def adapters(trainer: Trainer) -> dict[str, Any]:
+    """LoRA and QLoRA, by PEFT and bitsandbytes."""
+    given: dict[str, Any] = {}
+    if trainer.lora:
+        from peft import LoraConfig
+
+        given["peft_config"] = LoraConfig(**{"task_type": "CAUSAL_LM", **trainer.lora})
+    if trainer.quantization:
+        from transformers import BitsAndBytesConfig
+
+        given["quantization_config"] = BitsAndBytesConfig(**trainer.quantization)
+    return given
+
+
+def save(made: HFTrainer, job: Job, tokenizer: PreTrainedTokenizerBase) -> None:
+    """The whole model, in the type of the weights it was made of, so that any engine can serve it."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder = Path(job.folder)
+    dtype: Any = AutoConfig.from_pretrained(job.base).dtype or torch.float32
+    model: Any = made.model
+    if not job.trainer.lora:
+        if not (made.is_deepspeed_enabled or made.is_fsdp_enabled):
+            model.to(dtype)  # under the two the weights are spread over the processes, and gathered as they are
+        made.save_model(str(folder / "model"))
+        return
+    made.save_model(str(folder / "adapter"))
+    if made.is_world_process_zero():
+        from peft import PeftModel
+
+        # merged into the weights as they were, also where a quantised copy of them was trained
+        base = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype)
+        PeftModel.from_pretrained(base, str(folder / "adapter")).merge_and_unload().save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
+
+
+class Told(TrainerCallback):
+    """A line in the log for each row of the loss curve."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **more: Any) -> None:
+        if state.is_world_process_zero and (shown := [key for key in SHOWN if key in (logs or {})]):
+            values = "  ".join(f"{key} {logs[key]:.4g}" for key in shown)  # type: ignore[index]
+            print(f"step {state.global_step}/{state.max_steps}  {values}", flush=True)
+
+
+class Counted:
+    """A collator that counts how much of what it makes is padding."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.tokens, self.cells = inner, 0, 0
+
+    def __call__(self, rows: list[dict[str, Any]]) -> Any:
+        batch = self.inner(rows)
+        self.cells += batch["input_ids"].numel()
+        # packed rows have no mask, and no padding either
+        self.tokens += int(batch["attention_mask"].sum()) if "attention_mask" in batch else batch["input_ids"].numel()
+        return batch
+
+    @property
+    def padding(self) -> float:
+        return round(1 - self.tokens / max(1, self.cells), 4)
+
+
+def quiet() -> None:
+    """No bars and no advice of other libraries in the log; their warnings stay."""
+    from datasets.utils.logging import disable_progress_bar
+    from transformers.utils.logging import disable_progress_bar as disable_loading_bar
+
+    disable_progress_bar()
+    disable_loading_bar()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)

@@ -1,0 +1,66 @@
+"""A job: all that a training must know, in one file, since it runs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from evodistill import RunError, config
+
+if TYPE_CHECKING:
+    from evodistill.trainer import Trainer
+
+FILE = "job.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train `trainer`'s role. The rows lie in `folder` (train.arrow, held_out.arrow), and what is made goes there."""
+
+    trainer: Trainer
+    base: str  # folder of the weights to start from
+    folder: str
+    limit: int  # most tokens of a row
+
+    @classmethod
+    def read(cls, file: Path) -> Job:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return cls(**told | {"trainer": config.build(DictConfig(told["trainer"]))})
+
+    def write(self) -> Path:
+        """The job's file. Refuses a folder whose checkpoints were made with other settings."""
+        file = Path(self.folder) / FILE
+        told = {item.name: described(getattr(self, item.name)) for item in fields(self)}
+        if file.exists() and any(Path(self.folder).glob("checkpoints/checkpoint-*")):
+            before = json.loads(file.read_text(encoding="utf-8"))
+            if changed := [f"{key} was {old!r}, is {new!r}" for key, old, new in differences(before, told)]:
+                raise RunError(
+                    f"{self.folder}/checkpoints were made with other settings ({'; '.join(changed)}): "
+                    "set them back to go on, or delete that folder to train anew"
+                )
+        file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return file
+
+
+def described(value: Any) -> Any:
+    """A dataclass as the node that `config.build` makes it of, with all that it holds."""
+    if is_dataclass(value) and not isinstance(value, type):
+        target = f"{type(value).__module__}.{type(value).__qualname__}"
+        return {"_target_": target} | {item.name: described(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): described(item) for key, item in value.items()}
+    return [described(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted path, old, new) of each leaf that differs."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in {**old, **new}:
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif old != new:
+        yield path, old, new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from evodistill import prompt
@@ -31,7 +32,20 @@ def judged(
         parsed: Parsed[T] = Parsed(reason="no_reply") if reply.error else parse(reply.text)
         made = score(record, parsed.value)
         if parsed.reason:
-            raw = reply.error or reply.text
-            made = Score(made.id, made.seed, made.round, made.operation, made.values, None, parsed.reason, raw)
+            made = replace(made, label=None, reason=parsed.reason, raw=reply.error or reply.text)
         out.append(made)
     return out
+
+
+def beside(scores: Sequence[Score], others: Sequence[Score], name: str) -> list[Score]:
+    """The scores of one judge, with those of a second one as the value `name`_second."""
+    second = f"{name}_second"
+    return [
+        replace(
+            score,
+            values={**score.values, second: other.values[name]},
+            reason=score.reason or (f"second_{other.reason}" if other.reason else ""),
+            raw=score.raw if score.reason else other.raw,
+        )
+        for score, other in zip(scores, others, strict=True)
+    ]

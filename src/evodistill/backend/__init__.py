@@ -10,7 +10,7 @@ each group durable at once. Steps see only the ordered lists that `generate` and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -52,17 +52,18 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One chat to complete. `key` names it for the cache, `seed` (63 bits) follows from the key: order, batching and
-    parallelism cannot change a draw."""
+    """One chat to complete. `key` names it for the cache, `seed` (63 bits) follows from `drawn`, the key of the same
+    request without log-probabilities: order, batching, parallelism and looking closer cannot change a draw."""
 
     chat: Chat
     sampling: Sampling
     draw: int  # how many equal requests came before it in the same call
     key: str
+    drawn: str = ""  # empty = the key itself
 
     @property
     def seed(self) -> int:
-        return int(self.key[:16], 16) >> 1
+        return int((self.drawn or self.key)[:16], 16) >> 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,7 @@ class Backend:
     def requests(self, chats: Sequence[Chat], sampling: Sampling) -> list[Request]:
         """Give every chat its key. Equal chats in one call are successive draws; greedy draws are all the same one."""
         identity, style = self.identity, asdict(sampling)
+        bare = asdict(replace(sampling, logprobs=0))
         seen: dict[str, int] = {}
         made = []
         for chat in chats:
@@ -208,7 +210,8 @@ class Backend:
             if sampling.temperature > 0:
                 draw = seen.get(key, 0)
                 seen[key] = draw + 1
-            made.append(Request(chat, sampling, draw, digest([key, draw], 16) if draw else key))
+            drawn = numbered(digest([identity, chat, bare], 16), draw) if sampling.logprobs else ""
+            made.append(Request(chat, sampling, draw, numbered(key, draw), drawn))
         return made
 
     def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Completion]:
@@ -235,6 +238,11 @@ class Backend:
     def classify(self, pairs: Sequence[tuple[str, str]]) -> list[Classified]:
         """The label probabilities of each pair of texts (premise and hypothesis, say), in order."""
         return gather(self.classes(pairs), len(pairs))
+
+
+def numbered(key: str, draw: int) -> str:
+    """The key of the n-th draw."""
+    return digest([key, draw], 16) if draw else key
 
 
 def gather(groups: Iterator[list[tuple[int, T]]], n: int) -> list[T]:

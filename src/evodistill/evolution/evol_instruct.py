@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from evodistill import prompt
 from evodistill.backend import Backend, Chat, Completion, Sampling, chat
 from evodistill.evolution.clean import clean
+from evodistill.evolution.confidence import confidence
 from evodistill.evolution.eliminate import WORD, Eliminator, Pool
 from evodistill.parse import parse_label
 from evodistill.record import Record
@@ -33,6 +34,7 @@ class EvolInstruct:
     breadth: bool = True  # brand-new instructions beside deeper ones
     operations: Sequence[str] = DEPTH  # prompts under evol_instruct/, in order; or your own .jinja files
     on_failure: str = KEPT  # the line goes on in its parent's form | drop: the line ends
+    max_positions: int | None = None  # of which a record keeps log-probabilities, where sampling asks for them
     eliminator: Eliminator = field(default_factory=Eliminator)
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, top_p=0.95, max_tokens=2048))
 
@@ -43,6 +45,8 @@ class EvolInstruct:
             raise ValueError(f"operations is empty; give at least one of {', '.join(DEPTH)}")
         if self.on_failure not in (KEPT, "drop"):
             raise ValueError(f"on_failure must be keep_parent or drop, got {self.on_failure!r}")
+        if self.max_positions is not None and self.max_positions < 1:
+            raise ValueError(f"max_positions must be ≥ 1, got {self.max_positions}")
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -104,6 +108,7 @@ class EvolInstruct:
         child = parent.child(
             text,
             parent.input if keeps else "",
+            extra=confidence(reply, self.max_positions),
             step="evol_instruct",
             operation=operation,
             round=number,

@@ -8,6 +8,7 @@ The template escapes all data; figures are inlined, so the file needs no network
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shlex
 from collections import Counter
@@ -25,10 +26,12 @@ from plots import difficulty, ifd_distribution, score_by_round, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+HERE = Path(__file__).parent
 SEEDS_SHOWN = 8
 REJECTS_SHOWN = 20
 UNPARSED_SHOWN = 10
 ROWS_SHOWN = 400
+BROWSED = 2_000
 VERSIONS = ("torch", "transformers", "vllm", "datasets", "hydra-core", "numpy", "scipy", "pandas", "matplotlib")
 
 
@@ -38,9 +41,7 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Figure] | 
 
     study = study or load(folder)
     figures_drawn = figures(study) if drawn is None else drawn
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters |= {
         "number": number,
@@ -50,6 +51,7 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Figure] | 
         "clip": clip,
         "count": count,
     }
+    browsed, n_browsed = sample.browsed(study, BROWSED)
     rejected, n_rejected = sample.rejects(study, REJECTS_SHOWN)
     unread, n_unread = sample.unparsed(study, UNPARSED_SHOWN)
     page = environment.get_template("report.html.jinja").render(
@@ -71,6 +73,9 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Figure] | 
         lineages=sample.lineages(study, SEEDS_SHOWN),
         rejects=rejected,
         n_rejected=n_rejected,
+        browsed=browsed,
+        n_browsed=n_browsed,
+        script=script(),
         unread=unread,
         n_unread=n_unread,
         costs=costs(study),
@@ -83,6 +88,12 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Figure] | 
     path = study.folder / "report.html"
     write_whole(path, page)
     return path
+
+
+def script() -> tuple[str, str]:
+    """(the page's one script, its hash for the page's policy): Grid.js (MIT) and what drives it."""
+    text = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("gridjs/gridjs-6.2.0.js", "browse.js"))
+    return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 CAPTIONS = {

@@ -111,6 +111,32 @@ def rejects(study: Study, limit: int) -> tuple[list[dict[str, Any]], int]:
     return made, total
 
 
+def browsed(study: Study, limit: int) -> tuple[list[list[Any]], int]:
+    """(rows [evolver, round, operation, reason, instruction with input, output or raw reply, scores]; how many records
+    there are). Each step's rejects, and what is left at the end."""
+    every: dict[tuple[Path, str], Job] = {}
+    for job in study.jobs:
+        steps = [step for step in job.steps if (step["path"] / "records.jsonl").is_file()]
+        for step in steps:
+            every.setdefault((step["path"] / "rejects.jsonl", job.facts["evolver"]), job)
+        for step in steps[-1:]:
+            every.setdefault((step["path"] / "records.jsonl", job.facts["evolver"]), job)
+    counts = [count_lines(path) for path, _ in every]
+    total = sum(counts)
+    drawn = sorted(random.Random("browsed").sample(range(total), min(limit, total)))
+    made, start = [], 0
+    for ((path, evolver), job), count in zip(every.items(), counts, strict=True):
+        wanted = {number - start for number in drawn if start <= number < start + count}
+        for row in with_scores([BLANK | row for row in lines_at(path, wanted)], job, study):
+            scores = ", ".join(f"{metric} {value:.3g}" for metric, value, _ in row["scores"] if not isnan(value))
+            asked = f"{row['instruction']}\n{row['input']}".strip()
+            written = row["raw"] if row["reason"] else row["output"]
+            texts = [text[:LONGEST] for text in (asked, written, scores)]
+            made.append([evolver, row["round"], row["operation"] or row["step"], row["reason"], *texts])
+        start += count
+    return made, total
+
+
 def count_lines(path: Path) -> int:
     if not path.is_file():
         return 0

@@ -45,5 +45,12 @@ def test_a_script_in_the_data_does_not_run(pair: Path, chromium):
     write_job(pair / "2", evil, {"m": [score("s1", 1, None, "m") | {"raw": evil}]}, status="failed", error=evil)
     dom, _ = chromium(report(pair), "--dump-dom")
     assert "<title>owned" not in dom
-    assert "<script>" not in dom
     assert 'src="x"' not in dom
+
+
+def test_the_browser_of_records_holds_records_and_rejects_as_text(pair: Path, chromium):
+    dom, told = chromium(report(pair), "--dump-dom")
+    assert "CONSOLE" not in told
+    table = dom.split('id="grid"')[1]
+    assert 'class="gridjs-tr"' in table and "gridjs-search-input" in table
+    assert '<option value="echo">echo</option>' in dom  # reasons to filter by

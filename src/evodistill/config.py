@@ -16,7 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from evodistill import RunError
 
 TRUSTED = "evodistill."  # a config is code: nothing else may be built from one
-SETTINGS = ("name", "study", "seed", "steps", "instructions", "artifacts", "dry_run", "metric", "benchmark", "tracker")
+SETTINGS = (
+    *("name", "study", "seed", "steps", "instructions", "artifacts", "dry_run"),
+    *("metric", "benchmark", "benchmarked", "tracker"),
+)
 
 
 def build(node: DictConfig) -> Any:
@@ -116,8 +119,12 @@ def metrics(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
 
 
 def benchmarks(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
-    """(name, node) of each chosen benchmark."""
-    return [(str(name), node) for name, node in (cfg.get("benchmark") or {}).items()]
+    """(name, node) of each chosen benchmark; where `benchmarked` lists roles, one for each of them, name@role."""
+    chosen = [(str(name), node) for name, node in (cfg.get("benchmark") or {}).items()]
+    roles = list(cfg.get("benchmarked") or ())
+    if not roles:
+        return chosen
+    return [(f"{name}@{role}", OmegaConf.merge(node, {"model": role})) for role in roles for name, node in chosen]  # type: ignore[misc]
 
 
 def identity(value: Any) -> Any:

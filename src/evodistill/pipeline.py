@@ -239,7 +239,7 @@ class Runner:
         return self.scored(name, metric, records, self.content, score)
 
     def benchmark(self, name: str, benchmark: Benchmark) -> dict[str, Any]:
-        """As a metric, of a model in the place of records."""
+        """As a metric, of a model in the place of records; asked of several roles, its values bear the role's name."""
         return self.scored(name, benchmark, [], "", lambda: benchmark(self.asked(benchmark)))
 
     def scored(
@@ -259,9 +259,11 @@ class Runner:
 
         folder, _, _ = self.once(name, work, content, make)
         (self.out / "scores").mkdir(exist_ok=True)
-        rows = list(read_jsonl(folder / "scores.jsonl"))
+        rows, (whole,) = list(read_jsonl(folder / "scores.jsonl")), read_jsonl(folder / "whole.json")
+        if role := name.partition("@")[2]:
+            rows = [row | {"values": of_role(role, row["values"])} for row in rows]
+            whole = of_role(role, whole)
         write_lines(self.out / "scores" / f"{name}.jsonl", (to_line(row) for row in rows))
-        (whole,) = read_jsonl(folder / "whole.json")
         return results.summarize(rows, self.cfg.seed) | whole
 
     def asked(self, step: Step | Metric | Benchmark) -> dict[str, Backend]:
@@ -323,3 +325,7 @@ class Runner:
             "sources": list(getattr(step, "sources", ())),
             "input": content,
         }
+
+
+def of_role(role: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{role}/{value}": given for value, given in values.items()}

@@ -15,8 +15,8 @@ import math
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,7 +25,7 @@ from evodistill import RunError
 from evodistill.backend import Backend
 from evodistill.record import Fault, Made, Record, digest, to_line
 from evodistill.trainer.examples import Row, RowFile
-from evodistill.trainer.job import Job
+from evodistill.trainer.job import TRAINED, Job
 from evodistill.trainer.launch import Launch
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ class Trainer:
             raise RunError(f"template={self.template}: {file} does not exist; give {known}, or the path of a .jinja")
         return file.read_text(encoding="utf-8")
 
-    def row(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Row | Fault:
-        """What TRL's trainer reads of a record, `limit` tokens at most, or why it cannot be trained on."""
+    def learn(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[Row | Fault]:
+        """What TRL's trainer reads of a record, `limit` tokens at most a row, and why something of it is left out."""
         raise NotImplementedError
 
     def trl(self, **given: Any) -> HFTrainer:
@@ -159,17 +159,15 @@ class Trainer:
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> Made:
         """Train in `folder`. Every record comes back, and the files of the model, the job, and the loss curve."""
         folder, base = Path(self.folder), models[self.model].weights.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rows").mkdir(parents=True, exist_ok=True)
         tokenizer, limit = self.tokenizer(base), self.limit(base)
-        job = Job(self, str(base.resolve()), str(folder.resolve()), limit).write()
+        job = Job(self, str(base.resolve()), limit).write()
         records, facts = self.rows(records, tokenizer, limit)
         log.info("%s: %s", self.makes, ", ".join(f"{key} {value}" for key, value in facts.items()))
-        tokenizer.save_pretrained(folder / "tokenizer")
+        tokenizer.save_pretrained(folder / "rows")
         self.launch.run(self.makes, job)
-        trained = json.loads((folder / "trained.json").read_text(encoding="utf-8"))
-        for name in ("train.arrow", "held_out.arrow", "trained.json"):
-            (folder / name).unlink(missing_ok=True)
-        for name in ("tokenizer", "checkpoints"):
+        trained = json.loads((folder / "rows" / TRAINED).read_text(encoding="utf-8"))
+        for name in ("rows", "checkpoints"):
             shutil.rmtree(folder / name, ignore_errors=True)
         files: dict[str, Iterable[str] | Path] = {
             "training.jsonl": [to_line(row) for row in trained.pop("curve")],
@@ -182,23 +180,25 @@ class Trainer:
         self, records: list[Record], tokenizer: PreTrainedTokenizerBase, limit: int
     ) -> tuple[list[Record], dict[str, int]]:
         """Write the rows to train on and those held out; gives all records and what was counted."""
-        out, reasons = [], Counter[str]()
-        folder = Path(self.folder)
-        with RowFile(folder / "train.arrow") as train, RowFile(folder / "held_out.arrow") as held:
+        out, left_out = [], Counter[str]()
+        place = Path(self.folder) / "rows"
+        with RowFile(place / "train.arrow") as train, RowFile(place / "held_out.arrow") as held:
             for record in records:
-                made = self.row(record, tokenizer, limit)
-                if isinstance(made, Fault):
-                    record = record.reject(made.reason, made.detail, made.raw)
-                    reasons[made.reason] += 1
-                else:
-                    (held if self.holds_out(record) else train).add(made)
+                made = list(self.learn(record, tokenizer, limit))
+                faults = [fault for fault in made if isinstance(fault, Fault)]
+                left_out.update(fault.reason for fault in faults)
+                if len(faults) == len(made):
+                    record = replace(record, fault=faults[0])
+                for row in made:
+                    if isinstance(row, Row):
+                        (held if self.holds_out(record) else train).add(row)
                 out.append(record)
         if not train.rows or (self.held_out and not held.rows):
-            told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()) or "none was rejected"
+            told = ", ".join(f"{reason} {count}" for reason, count in left_out.most_common()) or "none was left out"
             what = "to train on" if not train.rows else f"to hold out (held_out={self.held_out})"
-            raise RunError(f"{self.makes}: of {len(records)} records none is left {what} ({told})")
+            raise RunError(f"{self.makes}: {len(records)} records give no row {what} ({told})")
         facts = {"rows": train.rows, "held_out": held.rows, "tokens": train.tokens, "cut": train.cut + held.cut}
-        return out, facts | {f"rejected {reason}": count for reason, count in reasons.items()}
+        return out, facts | {f"left out, {reason}": count for reason, count in left_out.items()}
 
     def holds_out(self, record: Record) -> bool:
         return random.Random(f"{self.args.get('seed', 0)}:{record.id}:held_out").random() < self.held_out

@@ -7,13 +7,12 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
 from evodistill.trainer import Trainer
-from evodistill.trainer.job import Job
+from evodistill.trainer.job import TRAINED, Job
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,7 +22,7 @@ SHOWN = ("loss", "eval_loss", "learning_rate", "grad_norm", "rewards/margins")
 
 
 def fit(job: Job) -> None:
-    """Train and save; the first process leaves what it measured in trained.json."""
+    """Train and save; the first process leaves what it measured beside the rows."""
     import torch
     import trl
     from datasets import Dataset
@@ -31,14 +30,14 @@ def fit(job: Job) -> None:
     from transformers.trainer_utils import get_last_checkpoint
 
     quiet()
-    trainer, folder = job.trainer, Path(job.folder)
+    trainer, place = job.trainer, job.folder / "rows"
     cpu = not torch.cuda.is_available()
     if cpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(place)
     rows, held = (
         Dataset.from_file(str(path)) if path.exists() else None
-        for path in (folder / "train.arrow", folder / "held_out.arrow")
+        for path in (place / "train.arrow", place / "held_out.arrow")
     )
     made = trainer.trl(
         model=job.base,
@@ -51,7 +50,7 @@ def fit(job: Job) -> None:
     )
     made.remove_callback(PrinterCallback)
     made.data_collator = counted = Counted(made.data_collator)
-    checkpoints = folder / "checkpoints"
+    checkpoints = job.folder / "checkpoints"
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     started = time.monotonic()
     made.train(resume_from_checkpoint=last)
@@ -60,14 +59,14 @@ def fit(job: Job) -> None:
     if made.is_world_process_zero():
         told = {"steps": made.state.global_step, "seconds": round(seconds, 1), "padding": counted.padding}
         told |= {"resumed": last is not None, "curve": made.state.log_history}
-        (folder / "trained.json").write_text(json.dumps(told), encoding="utf-8")
+        (place / TRAINED).write_text(json.dumps(told), encoding="utf-8")
 
 
 def arguments(job: Job, cpu: bool) -> dict[str, Any]:
     """TRL's arguments: the job's own, and those that follow from it."""
     trainer = job.trainer
     found: dict[str, Any] = {
-        "output_dir": str(Path(job.folder) / "checkpoints"),
+        "output_dir": str(job.folder / "checkpoints"),
         "gradient_accumulation_steps": trainer.effective_batch // trainer.at_once,
         "per_device_train_batch_size": trainer.per_device,
         "per_device_eval_batch_size": trainer.per_device,
@@ -102,7 +101,7 @@ def save(made: HFTrainer, job: Job, tokenizer: PreTrainedTokenizerBase) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    folder = Path(job.folder)
+    folder = job.folder
     dtype: Any = AutoConfig.from_pretrained(job.base).dtype or torch.float32
     model: Any = made.model
     if not job.trainer.lora:

@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from evodistill.trainer import Trainer
 
 FILE = "job.json"
+TRAINED = "trained.json"  # what the training process leaves beside its rows: the loss curve, and what was measured
 
 
 @dataclass(frozen=True)
 class Job:
-    """Train `trainer`'s role. The rows lie in `folder` (train.arrow, held_out.arrow), and what is made goes there."""
+    """Train in the trainer's folder: its `rows/` holds train.arrow, held_out.arrow and the tokenizer."""
 
     trainer: Trainer
     base: str  # folder of the weights to start from
-    folder: str
     limit: int  # most tokens of a row
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.trainer.folder)
 
     @classmethod
     def read(cls, file: Path) -> Job:
@@ -34,9 +38,9 @@ class Job:
 
     def write(self) -> Path:
         """The job's file. Refuses a folder whose checkpoints were made with other settings."""
-        file = Path(self.folder) / FILE
+        file = self.folder / FILE
         told = {item.name: described(getattr(self, item.name)) for item in fields(self)}
-        if file.exists() and any(Path(self.folder).glob("checkpoints/checkpoint-*")):
+        if file.exists() and any(self.folder.glob("checkpoints/checkpoint-*")):
             before = json.loads(file.read_text(encoding="utf-8"))
             if changed := [f"{key} was {old!r}, is {new!r}" for key, old, new in differences(before, told)]:
                 raise RunError(

@@ -5,6 +5,7 @@ The loss is that of the answer alone (C3). TRL's SFTTrainer does the training; r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ class SFT(Trainer):
     """`args` and `engine`: of trl.SFTConfig."""
 
     Config = "SFTConfig"
+
+    def learn(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[Row | Fault]:
+        yield self.row(record, tokenizer, limit)
 
     def row(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Row | Fault:
         if not record.output.strip():

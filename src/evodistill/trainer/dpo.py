@@ -1,0 +1,97 @@
+"""Direct preference optimisation (arXiv 2305.18290) on pairs of answers, as in the second stage of DistilQwen2.
+
+A record brings one pair in its `extra`, {"chosen": …, "rejected": …}, or several as a list of such in `extra["pairs"]`;
+what is chosen is the output where a pair does not say. Pairs come from a student's own answers (`distill/prefer.py`),
+from verified answers (AutoIF), or from the columns of a preference data set. TRL's DPOTrainer trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from evodistill.record import Fault, Record
+from evodistill.trainer import Trainer
+from evodistill.trainer.examples import Example, Row, example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from trl.trainer.dpo_trainer import DPOTrainer
+
+
+@dataclass(frozen=True)
+class DPO(Trainer):
+    """`args` and `engine`: of trl.DPOConfig. A pair that says nothing about preference is no row: an answer is missing
+    or empty, both are the same, one was cut off where it was generated, or one of the filters below holds it back."""
+
+    Config = "DPOConfig"
+
+    max_length_ratio: float | None = None  # of the longer answer to the shorter, in tokens
+    min_margin: float | None = None  # of a pair's "margin", the judge's score of chosen minus that of rejected
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_length_ratio is not None and self.max_length_ratio < 1:
+            raise ValueError(f"max_length_ratio must be ≥ 1, got {self.max_length_ratio}")
+
+    def learn(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[Row | Fault]:
+        for pair in record.extra.get("pairs", [record.extra]) or [{}]:
+            answers = self.answers({"chosen": record.output, **pair})
+            yield answers if isinstance(answers, Fault) else self.row(record.prompt, answers, tokenizer, limit)
+
+    def row(self, prompt: str, answers: tuple[str, str], tokenizer: PreTrainedTokenizerBase, limit: int) -> Row | Fault:
+        made = [example(tokenizer, prompt, answer) for answer in answers]
+        for side in made:
+            if isinstance(side, Fault):
+                return side
+        chosen, rejected = (side for side in made if isinstance(side, Example))
+        if len(chosen.prompt) >= limit:
+            return Fault("prompt_too_long", f"{len(chosen.prompt)} tokens, of {limit} with its answer")
+        longest = max(len(chosen), len(rejected))
+        if longest > limit and not self.truncate:
+            return Fault("too_long", f"{longest} tokens of {limit}")
+        short, long = sorted((len(chosen.answer), len(rejected.answer)))
+        if self.max_length_ratio is not None and long > self.max_length_ratio * short:
+            return Fault("pair_lengths", f"{len(chosen.answer)} tokens chosen, {len(rejected.answer)} rejected")
+        kept = chosen.cut(limit), rejected.cut(limit)
+        if kept[0].answer == kept[1].answer:
+            return Fault("pair_identical", f"the same up to {limit} tokens")
+        columns = {"prompt_ids": chosen.prompt, "chosen_ids": kept[0].answer, "rejected_ids": kept[1].answer}
+        return Row(columns, sum(map(len, kept)), cut=longest > limit)
+
+    def answers(self, pair: Mapping[str, Any]) -> tuple[str, str] | Fault:
+        """(chosen, rejected), if the two say what is preferred (B1, C4, C5, C9)."""
+        chosen, rejected = pair["chosen"], pair.get("rejected")
+        if rejected is None:
+            return Fault("no_pair", "no rejected answer")
+        if not chosen.strip() or not rejected.strip():
+            return Fault("pair_empty", "chosen is empty" if not chosen.strip() else "rejected is empty")
+        if " ".join(chosen.split()) == " ".join(rejected.split()):
+            return Fault("pair_identical")
+        if pair.get("rejected_finish_reason") == "length":
+            return Fault("pair_truncated", "rejected was cut off where it was generated")
+        if self.min_margin is None:
+            return chosen, rejected
+        margin = pair.get("margin")
+        if margin is None:
+            return Fault("no_margin", "min_margin is set, and the pair was not judged")
+        if margin < self.min_margin:
+            return Fault("pair_margin", f"{margin:g}")
+        return chosen, rejected
+
+    def trl(self, **given: Any) -> DPOTrainer:
+        return trainer_of_ids()(**given)
+
+
+@cache
+def trainer_of_ids() -> type[DPOTrainer]:
+    """TRL's trainer, for rows that are token ids already: it tokenises text only."""
+    from trl.trainer.dpo_trainer import DPOTrainer
+
+    class Pairs(DPOTrainer):
+        def _prepare_dataset(self, dataset: Any, *more: Any) -> Any:
+            return dataset
+
+    return Pairs

@@ -1,22 +1,22 @@
 """AutoIF, stage 9: preference pairs from verified replies (arXiv 2406.13542 §3.3, offline).
 
-Chosen replies pass the functions, rejected ones pass none. The records themselves, untouched, are the rows to fine-tune
-on; the pairs go to `pairs.jsonl` beside them, as TRL reads them: prompt, chosen, rejected.
+A chosen reply passes the functions, a rejected one passes none. The pairs of a record stand in `extra["pairs"]`, where
+trainer=dpo reads them, and all of them in `pairs.jsonl`, as TRL reads them: prompt, chosen, rejected. The records
+themselves, with the output that was verified, are the rows to fine-tune on.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
-from evodistill.autoif import Reply, meets, read_bound
+from evodistill.autoif import Reply, meets, read_bound, with_extra
 from evodistill.backend import Backend
-from evodistill.record import Made, Record
+from evodistill.record import Made, Record, to_line
 
 log = logging.getLogger(__name__)
 FILE = "pairs.jsonl"
@@ -39,26 +39,33 @@ class Pairs:
             raise ValueError(f"per_side must be ≥ 1, got {self.per_side}")
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> Made:
-        rows = [row for record in records if not record.fault for row in self.rows(record)]
-        log.info("%d pairs from %d of %d instructions", len(rows), len({row["id"] for row in rows}), len(records))
-        return Made(records, {FILE: (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)})
+        done = [record if record.fault else with_extra(record, pairs=self.pairs(record)) for record in records]
+        found = [record for record in done if not record.fault and record.extra["pairs"]]
+        log.info(
+            "pairs: %d from %d of %d instructions",
+            sum(len(record.extra["pairs"]) for record in found),
+            len(found),
+            len(done),
+        )
+        rows = (row(record, pair) for record in found for pair in record.extra["pairs"])
+        return Made(done, {FILE: (to_line(line) for line in rows)})
 
-    def rows(self, record: Record) -> Iterator[dict[str, Any]]:
+    def pairs(self, record: Record) -> list[dict[str, Any]]:
         """The pairs of one instruction; none where a side is empty."""
         replies: list[Reply] = [reply for reply in record.extra["replies"] if "fault" not in reply]
         good = [reply for reply in replies if meets(reply.get("pass_rate", 0.0), self.chosen)]
         # a reply on which a function failed has not been shown to break the constraint
         bad = [reply for reply in replies if reply.get("pass_rate") == 0 and reply.get("unjudged") == 0]
-        for chosen, rejected in product(self.drawn(record, "chosen", good), self.drawn(record, "rejected", bad)):
-            yield {
-                "prompt": record.prompt,
-                "chosen": chosen["text"],
-                "rejected": rejected["text"],
-                "id": record.id,
-                "seed": record.origin.seed,
-                "chosen_pass_rate": chosen.get("pass_rate"),
-            }
+        sides = (self.drawn(record, "chosen", good), self.drawn(record, "rejected", bad))
+        return [
+            {"chosen": up["text"], "rejected": down["text"], "chosen_pass_rate": up.get("pass_rate")}
+            for up, down in product(*sides)
+        ]
 
     def drawn(self, record: Record, side: str, replies: list[Reply]) -> list[Reply]:
         rng = random.Random(f"{self.seed}:{record.id}:{side}")
         return rng.sample(replies, min(self.per_side, len(replies)))
+
+
+def row(record: Record, pair: Mapping[str, Any]) -> dict[str, Any]:
+    return {"prompt": record.prompt, **pair, "id": record.id, "seed": record.origin.seed}

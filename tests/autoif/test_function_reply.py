@@ -19,7 +19,8 @@ def in_json(**fields):
 
 
 def test_a_python_block_with_assertions():
-    reply = f'Here it is:\n```python\n{CODE}\n\nassert evaluate("a b") == True\nassert not evaluate("a, b")\nassert evaluate("x" * 3) is True\n```\nDone.'
+    tests = 'assert evaluate("a b") == True\nassert not evaluate("a, b")\nassert evaluate("x" * 3) is True'
+    reply = f"Here it is:\n```python\n{CODE}\n\n{tests}\n```\nDone."
     assert written(reply) == (CODE, [("a b", True), ("a, b", False), ("xxx", True)], [])
 
 
@@ -40,7 +41,10 @@ def test_a_broken_test_costs_neither_the_function_nor_the_other_tests():
 
 def test_what_would_run_at_definition_is_left_out_and_what_the_function_needs_stays():
     """AI16: whole statements of the syntax tree, never lines that look suspicious"""
-    code = 'import re\nLIMIT = 3\n\n\ndef helper(x):\n    # requests are downloaded here\n    return len(x)\n\n\ndef evaluate(response):\n    return helper(re.findall("a", response)) > LIMIT'
+    code = (
+        "import re\nLIMIT = 3\n\n\ndef helper(x):\n    # requests are downloaded here\n    return len(x)\n\n\n"
+        'def evaluate(response):\n    return helper(re.findall("a", response)) > LIMIT'
+    )
     reply = f'```python\n{code}\n\nif __name__ == "__main__":\n    print(evaluate("a"))\n```'
     kept = written(reply).code
     assert "requests are downloaded here" in kept and "LIMIT = 3" in kept and "import re" in kept
@@ -79,8 +83,10 @@ def test_a_reply_without_a_function_has_a_reason(reply, reason):
 
 @pytest.mark.parametrize(
     ("output", "result"),
-    [(True, True), ("true", True), ("True", True), (" TRUE.", True), (1, True), ("1", True)]
-    + [(False, False), ("false", False), ("False", False), (0, False), ("no", False)],
+    [
+        *((value, True) for value in (True, "true", "True", " TRUE.", 1, "1", "yes")),
+        *((value, False) for value in (False, "false", "False", 0, "0", "no")),
+    ],
 )
 def test_outcomes_are_read_in_words_and_numbers(output, result):
     """AI6, AI11"""
@@ -118,11 +124,11 @@ def test_newlines_are_mended_where_they_keep_code_from_parsing_and_nowhere_else(
 def test_json_that_is_nearly_json():
     """True for true, real newlines in a string, a trailing comma, an escape that is Python's"""
     inside = r"def evaluate(response):\n    return '\'' not in response and '\s' not in response"
-    reply = '```json\n{"func": "%s",\n "cases": [{"input": "one\ntwo", "output": True},]\n}\n```' % inside
+    reply = '```json\n{"func": "' + inside + '",\n "cases": [{"input": "one\ntwo", "output": True},]\n}\n```'
     code, cases, bad = written(reply)
     assert code == "def evaluate(response):\n    return '\\'' not in response and '\\s' not in response"
     assert (cases, bad) == ([("one\ntwo", True)], [])
-    quoted = "{'func': %r, 'cases': [{'input': 'a', 'output': False}]}" % CODE
+    quoted = str({"func": CODE, "cases": [{"input": "a", "output": False}]})
     assert written(f"```\n{quoted}\n```").cases == [("a", False)]
 
 

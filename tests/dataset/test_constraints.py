@@ -43,7 +43,7 @@ def test_other_files_have_a_column(tmp_path):
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(RunError, match="no such file: nowhere.txt"):
+    with pytest.raises(RunError, match=r"no such file: nowhere\.txt"):
         _ = Constraints(path="nowhere.txt").sources
 
 

@@ -24,8 +24,8 @@ def reasons(records):
 
 def test_every_line_is_a_record_kept_or_rejected():
     """AI1"""
-    reply = "Here are 3 rules:\n\n1. Use two dashes -\n2. Leave out all commas.\n3. Add a picture of a cat.\n4. Use two dashes -."
-    made, _ = instruct(reply)
+    listed = "1. Use two dashes -\n2. Leave out all commas.\n3. Add a picture of a cat.\n4. Use two dashes -."
+    made, _ = instruct(f"Here are 3 rules:\n\n{listed}")
     assert made[:3] == SEEDS
     assert [record.instruction for record in made[3:]] == [
         "Here are 3 rules:",

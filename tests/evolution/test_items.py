@@ -9,7 +9,8 @@ def kept(reply: str) -> list[str]:
 
 def test_numbers_bullets_preambles_headers_and_blanks_go():
     """AI1"""
-    reply = "Here are 50 instructions:\n\n## Words\n1. Use two words.\n2) Use three words.\n\n- Use four words.\n* Use five.\nI hope this helps!"
+    listed = "1. Use two words.\n2) Use three words.\n\n- Use four words.\n* Use five."
+    reply = f"Here are 50 instructions:\n\n## Words\n{listed}\nI hope this helps!"
     assert kept(reply) == ["Use two words.", "Use three words.", "Use four words.", "Use five."]
     assert [text for text, is_item in items(reply) if not is_item] == [
         "Here are 50 instructions:",

@@ -12,6 +12,8 @@ import hashlib
 import json
 import shlex
 from collections import Counter
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +23,11 @@ from analysis.compare import CANNOT_TELL, DIRECTION, certainty, gap, number
 from analysis.files import write_whole
 from analysis.jobs import Job, read_yaml
 from analysis.load import Study, load
-from plots import difficulty, ifd_distribution, score_by_round, style
+from plots import FIGURES, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 HERE = Path(__file__).parent
 SEEDS_SHOWN = 8
@@ -35,7 +38,7 @@ BROWSED = 2_000
 VERSIONS = ("torch", "transformers", "vllm", "datasets", "hydra-core", "numpy", "scipy", "pandas", "matplotlib")
 
 
-def report(folder: Path, study: Study | None = None, drawn: dict[str, Figure] | None = None) -> Path:
+def report(folder: Path, study: Study | None = None, drawn: dict[str, Drawn] | None = None) -> Path:
     """Writes <folder>/report.html; `study` and `drawn` spare a second reading and drawing where the caller has them."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -62,7 +65,7 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Figure] | 
         tally=tally(latest),
         meaning=DIRECTION,
         cannot_tell=CANNOT_TELL,
-        figures=[(CAPTIONS[name], inline(figure), figure.get_figwidth() > 6) for name, figure in figures_drawn.items()],
+        figures=[(it.caption, inline(it.figure), it.figure.get_figwidth() > 6) for it in figures_drawn.values()],
         comparison=(rows := spans(study)),
         measured=by_round(study),
         one_group=len({(job.facts["dataset"], job.facts["evolution"]) for job in study.jobs if job.completed}) < 2,
@@ -96,26 +99,22 @@ def script() -> tuple[str, str]:
     return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-CAPTIONS = {
-    "difficulty": "Difficulty classes by round, in percent of an evolver's records. "
-    "Replies of the judge that could not be read are a bar of their own.",
-    "score_by_round": "Mean score by round with its 95 % interval (bootstrap over records). "
-    "Scales with two ends are drawn whole, others from zero.",
-    "ifd_distribution": "IFD and IC-IFD over the records. Triangles mark means; "
-    "the bins at the ends hold what lies beyond the axis.",
-}
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, the table behind it, and what stands under it."""
+
+    figure: Figure
+    table: DataFrame
+    caption: str
 
 
-def figures(study: Study) -> dict[str, Figure]:
+def figures(study: Study) -> dict[str, Drawn]:
     """The figures there are numbers for."""
-    done = study.scores[study.scores["status"] == "completed"]
-    drawn: dict[str, Figure] = {}
-    if len(counts := difficulty.counts(done)):
-        drawn["difficulty"] = difficulty.draw(counts)
-    if study.results["value"].notna().any():
-        drawn["score_by_round"] = score_by_round.draw(study.results)
-    if (done["metric"].isin(ifd_distribution.METRICS) & done["value"].notna()).any():
-        drawn["ifd_distribution"] = ifd_distribution.draw(done)
+    drawn = {}
+    for name in FIGURES:
+        module = import_module(f"plots.{name}")
+        if len(table := module.of(study)):
+            drawn[name] = Drawn(module.draw(table), table, module.CAPTION)
     return drawn
 
 

@@ -25,8 +25,9 @@ def finish(folder: Path) -> str:
     write_whole(folder / "results.csv", study.results.to_csv(index=False))
     write_whole(folder / "comparison.csv", study.comparison.to_csv(index=False))
     drawn = figures(study)
-    for name, figure in drawn.items():
-        style.save(figure, folder / "figures" / name)
+    for name, it in drawn.items():
+        style.save(it.figure, folder / "figures" / name)
+        write_whole(folder / "figures" / f"{name}.csv", it.table.to_csv(index=False))
     path = report(folder, study, drawn)
     return "\n".join([*summary(study), f"report  {path}"])
 

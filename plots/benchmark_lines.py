@@ -6,7 +6,6 @@ of k of n items (Wilson 1927), derived here: the paper gives none, and differenc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,23 +66,11 @@ def draw(table: DataFrame, label: str, missing: str) -> Figure:
 
 
 def own(results: DataFrame) -> DataFrame:
-    """COLUMNS from our results.csv with a column x: the benchmarks of completed jobs, in percent."""
+    """COLUMNS from our results with a column x: the benchmarks of completed jobs, in percent."""
     done = results[(results["status"] == "completed") & results["metric"].isin(OURS)].copy()
     done["metric"] = done["metric"].map(OURS)
     done[["value", "ci_low", "ci_high"]] *= 100
     return done[list(COLUMNS)]
-
-
-def read(path: Path, published: Callable[[DataFrame], DataFrame], own: Callable[[DataFrame], DataFrame]) -> DataFrame:
-    """A folder of runs, a results.csv, or a table of the paper."""
-    import pandas as pd
-
-    if path.is_dir():
-        from analysis.collect import collect
-
-        return own(collect(path))
-    table = pd.read_csv(path)
-    return own(table) if "status" in table else published(table)
 
 
 def with_intervals(published: DataFrame) -> DataFrame:

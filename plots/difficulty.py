@@ -9,7 +9,6 @@ read as is a bar of its own (CR5), so the bars of an evolver always add up to 10
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plots import style
@@ -20,8 +19,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from analysis.load import Study
+
 METRIC = "complexity_rate"
 COLUMNS = ("dataset", "evolution", "round", "evolver", "label", "count")
+
+
+CAPTION = (
+    "Difficulty classes by round, in percent of an evolver's records. "
+    "Replies of the judge that could not be read are a bar of their own."
+)
+
+
+def of(study: Study) -> DataFrame:
+    return counts(study.scores)
 
 
 def counts(scores: DataFrame) -> DataFrame:
@@ -86,19 +97,8 @@ def draw(table: DataFrame) -> Figure:
     return figure
 
 
-def read(path: Path) -> DataFrame:
-    if path.is_dir():
-        from analysis.collect import scores
-
-        return counts(scores(path))
-    import pandas as pd
-
-    table = pd.read_csv(path)
-    return published(table) if "category" in table else table
-
-
 def main() -> None:
-    run("difficulty", read, draw)
+    run("difficulty", COLUMNS, of, draw, published)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ binning.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +22,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from analysis.load import Study
+
 METRICS = ("ifd", "ic_ifd")
+COLUMNS = ("metric", "dataset", "evolution", "evolver", "round", "value")
+CAPTION = "IFD and IC-IFD over the records. Triangles mark means; the bins at the ends hold what lies beyond the axis."
+
+
+def of(study: Study) -> DataFrame:
+    """One row per record and metric that has a value, of completed jobs."""
+    table = study.scores
+    there = table["metric"].isin(METRICS) & table["value"].notna() & (table["status"] == "completed")
+    return table.loc[there, list(COLUMNS)]
 
 
 def draw(table: DataFrame) -> Figure:
-    """`table` is the long `scores` table; rows of panels are metrics (and datasets, evolutions), columns are rounds."""
-    table = table[table["metric"].isin(METRICS) & table["value"].notna() & (table["status"] == "completed")]
+    """`table` has COLUMNS; rows of panels are metrics (and datasets, evolutions), columns are rounds."""
     if table.empty:
         return style.empty("no IFD: no completed job has measured it")
     levels = style.order(table["evolver"].astype(str))
@@ -92,18 +101,8 @@ def outline(panel: Axes, values: np.ndarray, edges: np.ndarray, look: style.Look
     return drawn
 
 
-def read(path: Path) -> DataFrame:
-    if path.is_dir():
-        from analysis.collect import scores
-
-        return scores(path)
-    import pandas as pd
-
-    return pd.read_csv(path)
-
-
 def main() -> None:
-    run("ifd_distribution", read, draw)
+    run("ifd_distribution", COLUMNS, of, draw)
 
 
 if __name__ == "__main__":

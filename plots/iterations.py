@@ -9,7 +9,6 @@ its axis labels fit the tables, so these are drawn.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plots import benchmark_lines as lines
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-TABLE = lines.PAPER / "table10_iterations.csv"
+    from analysis.load import Study
+
 CAPTION = (
     "Figure 1: Llama-3-8B tuned on round 0 (seeds) to 3. Drawn from tables 9 and 10; the paper's plot script differs "
     "from them in 14 cells. Intervals are ours: 95 % Wilson of k of n items."
@@ -38,8 +38,9 @@ def published(table: DataFrame) -> DataFrame:
     return lines.with_intervals(rows.reset_index(drop=True))[list(lines.COLUMNS)]
 
 
-def own(results: DataFrame) -> DataFrame:
-    """Our results.csv; the round of a student's benchmark is the round it was trained on."""
+def of(study: Study) -> DataFrame:
+    """Our results; the round of a student's benchmark is the round it was trained on."""
+    results = study.results
     return lines.own(results.assign(x=results["round"]).sort_values("round", kind="stable"))
 
 
@@ -47,12 +48,8 @@ def draw(table: DataFrame) -> Figure:
     return lines.draw(table, "round", MISSING)
 
 
-def read(path: Path) -> DataFrame:
-    return lines.read(path, published, own)
-
-
 def main() -> None:
-    run("iterations", read, draw)
+    run("iterations", lines.COLUMNS, of, draw, published)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from analysis.load import Study
+
 EDGES = np.linspace(0, 1, 26)
 COLUMNS = ("dataset", "evolution", "evolver", "round", "kind", "at", "n", "mean")
+CAPTION = (
+    "Probability of the evolver's most probable token: over all positions (the last bin ends at 1.0), and its mean by "
+    "position. The paper's figure 5 shows such densities, but its numbers were never published: this is ours alone."
+)
 KEYS = ["dataset", "evolution"]
 SHOWN = 0.1  # of the records that begin
+
+
+def of(study: Study) -> DataFrame:
+    return positions(study.folder, study.jobs)
 
 
 def positions(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
@@ -107,16 +117,8 @@ def line(panel: Axes, side: DataFrame, look: style.Look) -> None:
     panel.plot(curve["at"], curve["mean"], look.line, color=look.color, linewidth=1.3)
 
 
-def read(path: Path) -> DataFrame:
-    if path.is_dir():
-        return positions(path)
-    import pandas as pd
-
-    return pd.read_csv(path)
-
-
 def main() -> None:
-    run("logprob", read, draw)
+    run("logprob", COLUMNS, of, draw)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python -m plots.scaling runs/<study>/<time>              our own
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plots import benchmark_lines as lines
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-TABLE = lines.PAPER / "fig3_scaling.csv"
+    from analysis.load import Study
+
 CAPTION = (
     "Figure 3: Qwen-2.5 students of 0.5B to 72B (full tuning up to 7B, LoRA above). Table 11 has the same numbers. "
     "Intervals are ours: 95 % Wilson of k of n items."
@@ -29,9 +29,9 @@ def published(table: DataFrame) -> DataFrame:
     return lines.with_intervals(table.rename(columns={"model_size_qwen2_5": "x"}))[list(lines.COLUMNS)]
 
 
-def own(results: DataFrame) -> DataFrame:
-    """Our results.csv, students from small to large; untrained ones (round 0) are left out."""
-    trained = results[results["round"].fillna(0) > 0]
+def of(study: Study) -> DataFrame:
+    """Our results, students from small to large; untrained ones (round 0) are left out."""
+    trained = study.results[study.results["round"].fillna(0) > 0]
     students = style.order(trained["student"].astype(str))
     rank = trained["student"].astype(str).map({student: i for i, student in enumerate(students)})
     return lines.own(trained.assign(x=trained["student"]).iloc[rank.argsort(kind="stable")])
@@ -41,12 +41,8 @@ def draw(table: DataFrame) -> Figure:
     return lines.draw(table, "size of the student", MISSING)
 
 
-def read(path: Path) -> DataFrame:
-    return lines.read(path, published, own)
-
-
 def main() -> None:
-    run("scaling", read, draw)
+    run("scaling", lines.COLUMNS, of, draw, published)
 
 
 if __name__ == "__main__":

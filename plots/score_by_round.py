@@ -1,6 +1,6 @@
 """Mean score with its 95 % interval by round, a line per evolver, a panel per metric.
 
-    python -m plots.score_by_round runs/<study>/<time>      or a results.csv, and a folder to write to
+    python -m plots.score_by_round runs/<study>/<time>      or a csv with COLUMNS, and a folder to write to
 
 Several runs of one evolver (random seeds, judges, …) are a point each, with its own interval; the line joins their
 mean. Scales with two ends are drawn whole, others from zero (PL9). Intervals are the ones in results.csv: bootstrap
@@ -9,7 +9,6 @@ over records, not over runs.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plots import style
@@ -21,14 +20,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from analysis.load import Study
+
+COLUMNS = ("dataset", "evolution", "evolver", "run", "round", "metric", "value", "ci_low", "ci_high")
+CAPTION = (
+    "Mean score by round with its 95 % interval (bootstrap over records). "
+    "Scales with two ends are drawn whole, others from zero."
+)
 WRAP = 3
 # On an axis where rounds are 1 apart: evolvers stand side by side, and the runs of one evolver fan out.
 ALONE_APART, RUNS_APART, FAN = 0.06, 0.2, 0.14
 
 
+def of(study: Study) -> DataFrame:
+    """The rows of results.csv that hold a value."""
+    table = study.results
+    return table.loc[(table["status"] == "completed") & table["value"].notna(), list(COLUMNS)]
+
+
 def draw(table: DataFrame) -> Figure:
-    """`table` has the columns of results.csv."""
-    table = table[(table["status"] == "completed") & table["metric"].notna() & table["value"].notna()]
     if table.empty:
         return style.empty("no scores: no completed job has measured anything")
     levels = style.order(table["evolver"].astype(str))
@@ -96,18 +106,8 @@ def limits(panel: Axes, metric: str, here: DataFrame) -> None:
     panel.set_ylim(low - room, high + room)
 
 
-def read(path: Path) -> DataFrame:
-    if path.is_dir():
-        from analysis.collect import collect
-
-        return collect(path)
-    import pandas as pd
-
-    return pd.read_csv(path)
-
-
 def main() -> None:
-    run("score_by_round", read, draw)
+    run("score_by_round", COLUMNS, of, draw)
 
 
 if __name__ == "__main__":

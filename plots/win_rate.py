@@ -8,7 +8,6 @@ A bar holds every prompt: what the judge's replies could not be read as is a seg
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plots import style
@@ -19,15 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from analysis.load import Study
+
 METRIC = "win_rate"
 COLUMNS = ("panel", "bar", "outcome", "count")
 OUTCOMES = ("win", "tie", "lose", style.UNPARSED)
-CAPTIONS = {
-    "fig6_win_ic_ifd_vs_ifd": "Figure 6: students tuned on the top 5, 10, 15 % by IC-IFD against the same share "
-    "by IFD, 805 prompts.",
-    "fig7_win_ic_ifd_vs_full": "Figure 7: top shares by IC-IFD against the whole of Alpaca. No script of this figure "
-    "was published: which bar is which share is inferred from the order of drawing.",
-}
+CAPTION = "Prompts won, tied and lost by each evolver's student, as the judge sees them in both orders."
 MISSING = "no wins: no completed job has measured win_rate"
 
 
@@ -37,8 +33,9 @@ def published(table: DataFrame) -> DataFrame:
     return named.rename(columns={"outcome_for_a": "outcome"})[list(COLUMNS)]
 
 
-def own(scores: DataFrame) -> DataFrame:
+def of(study: Study) -> DataFrame:
     """A panel per student, a bar per evolver; the labels of the benchmark's scores are the outcomes."""
+    scores = study.scores
     judged = scores[(scores["metric"] == METRIC) & (scores["status"] == "completed")].copy()
     judged["outcome"] = judged["label"].astype(str).where(judged["label"].isin(OUTCOMES), style.UNPARSED)
     keys = {"panel": judged["student"].astype(str), "bar": judged["evolver"].astype(str), "outcome": judged["outcome"]}
@@ -81,19 +78,8 @@ def draw(table: DataFrame) -> Figure:
     return figure
 
 
-def read(path: Path) -> DataFrame:
-    if path.is_dir():
-        from analysis.collect import scores
-
-        return own(scores(path))
-    import pandas as pd
-
-    table = pd.read_csv(path)
-    return published(table) if "outcome_for_a" in table else table
-
-
 def main() -> None:
-    run("win_rate", read, draw)
+    run("win_rate", COLUMNS, of, draw, published)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,5 +45,5 @@ def test_one_value_or_equal_values_can_be_drawn(values: list[float]):
 
 
 def test_missing_values_are_left_out_and_none_at_all_is_said():
-    figure = ifd_distribution.draw(scores([float("nan")]))
+    figure = ifd_distribution.draw(ifd_distribution.of(SimpleNamespace(scores=scores([float("nan")]))))
     assert "no IFD" in figure.axes[0].texts[0].get_text()

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -67,5 +69,5 @@ def test_a_mean_without_an_interval_is_drawn():
 
 
 def test_unfinished_jobs_are_not_drawn_and_nothing_is_said():
-    figure = score_by_round.draw(results(status="failed"))
+    figure = score_by_round.draw(score_by_round.of(SimpleNamespace(results=results(status="failed"))))
     assert "no completed job" in figure.axes[0].texts[0].get_text()

@@ -24,6 +24,7 @@ CAPTION = (
     "Figure 1: Llama-3-8B tuned on round 0 (seeds) to 3. Drawn from tables 9 and 10; the paper's plot script differs "
     "from them in 14 cells. Intervals are ours: 95 % Wilson of k of n items."
 )
+COLUMNS = lines.COLUMNS
 MISSING = "no benchmark by round: no completed job has trained a student and asked it"
 
 
@@ -35,7 +36,7 @@ def published(table: DataFrame) -> DataFrame:
     seeds = seeds[seeds["base_model"].isin(table["base_model"])]
     starts = [seeds.assign(evolver=side, iteration=0) for side in sorted(table["evolver"].unique())]
     rows = pd.concat([*starts, table]).rename(columns={"iteration": "x"}).sort_values("x", kind="stable")
-    return lines.with_intervals(rows.reset_index(drop=True))[list(lines.COLUMNS)]
+    return lines.with_intervals(rows.reset_index(drop=True))[list(COLUMNS)]
 
 
 def of(study: Study) -> DataFrame:
@@ -49,7 +50,7 @@ def draw(table: DataFrame) -> Figure:
 
 
 def main() -> None:
-    run("iterations", lines.COLUMNS, of, draw, published)
+    run("iterations", COLUMNS, of, draw, published)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ CAPTION = (
     "Figure 3: Qwen-2.5 students of 0.5B to 72B (full tuning up to 7B, LoRA above). Table 11 has the same numbers. "
     "Intervals are ours: 95 % Wilson of k of n items."
 )
+COLUMNS = lines.COLUMNS
 MISSING = "no benchmark by size of the student: no completed job has trained a student and asked it"
 
 
 def published(table: DataFrame) -> DataFrame:
-    return lines.with_intervals(table.rename(columns={"model_size_qwen2_5": "x"}))[list(lines.COLUMNS)]
+    return lines.with_intervals(table.rename(columns={"model_size_qwen2_5": "x"}))[list(COLUMNS)]
 
 
 def of(study: Study) -> DataFrame:
@@ -42,7 +43,7 @@ def draw(table: DataFrame) -> Figure:
 
 
 def main() -> None:
-    run("scaling", lines.COLUMNS, of, draw, published)
+    run("scaling", COLUMNS, of, draw, published)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from evodistill import RunError
 from evodistill.config import build, check
 from evodistill.pipeline import run
 
-GROUPS = ("backend", "dataset", "distill", "evolution", "metric", "tracker")
+GROUPS = ("backend", "dataset", "distill", "evolution", "metric", "sandbox", "tracker")
 
 
 def names(group: str) -> list[str]:

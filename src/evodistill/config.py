@@ -66,6 +66,7 @@ def check_steps(cfg: DictConfig) -> None:
         if name not in cfg:
             raise RunError(f"steps names {name!r}, which the config does not hold; it holds {', '.join(stepped(cfg))}")
     trained: dict[str, int] = {}  # role → the number of the step that makes it
+    sandboxes: set[Any] = set()  # that generated code will run in
     for path, item in [
         *((name, cfg[name]) for name in cfg.steps),
         *((f"metric.{name}", node) for name, node in metrics(cfg)),
@@ -94,6 +95,9 @@ def check_steps(cfg: DictConfig) -> None:
                 f"{path}.records={records} is none of the steps ({', '.join(cfg.steps)}); "
                 "name one, or null for the last"
             )
+        sandboxes |= {built.sandbox} if hasattr(built, "sandbox") else set()
+    for sandbox in sandboxes:
+        sandbox.check()
 
 
 def position(cfg: DictConfig, path: str, built: Any) -> int:
@@ -146,7 +150,7 @@ def stepped(cfg: DictConfig) -> list[str]:
     return [
         str(key)
         for key, node in cfg.items()
-        if key not in SETTINGS and not str(node._target_).startswith("evodistill.backend.")
+        if key not in SETTINGS and not str(node._target_).startswith(("evodistill.backend.", "evodistill.sandbox."))
     ]
 
 

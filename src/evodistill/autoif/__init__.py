@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NotRequired, TypedDict
 
+from evodistill import RunError
 from evodistill.record import Record
 
 
@@ -62,6 +63,22 @@ def read_bound(bound: str | float) -> tuple[bool, float]:
     if not found:
         raise ValueError(f'a bound is a number, or like "> 0.5" or ">= 0.8", got {bound!r}')
     return found[1] == ">", float(found[2])
+
+
+MAKERS = {
+    "functions": "functions",
+    "cases": "functions",
+    "constraint": "queries",
+    "query": "queries",
+    "replies": "replies",
+}
+
+
+def given(record: Record, key: str) -> Any:
+    """What an earlier stage found out about the record."""
+    if key not in record.extra:
+        raise RunError(f"a record has no {key}: the step {MAKERS[key]} must come earlier in steps ({record.id})")
+    return record.extra[key]
 
 
 def with_extra(record: Record, **more: Any) -> Record:

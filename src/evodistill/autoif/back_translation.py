@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from evodistill import RunError, prompt
-from evodistill.autoif import told, with_extra
+from evodistill.autoif import given, told, with_extra
 from evodistill.backend import Backend, Classified, Completion, Sampling, chat
 from evodistill.evolution.items import bare, items
 from evodistill.record import Record
@@ -46,7 +46,7 @@ class BackTranslation:
             (record, function["code"])
             for record in records
             if not record.fault
-            for function in record.extra["functions"][: self.functions]
+            for function in given(record, "functions")[: self.functions]
         ]
         chats = [chat(prompt.render(PROMPT, code=code)) for _, code in asked]
         replies = models[self.model].generate(chats, self.sampling)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evodistill.autoif import Case, Function, meets, read_bound, told, with_extra
+from evodistill.autoif import Case, Function, given, meets, read_bound, told, with_extra
 from evodistill.backend import Backend
 from evodistill.record import Record
 from evodistill.sandbox import Outcome, Program, Sandbox
@@ -24,7 +24,7 @@ class CrossValidation:
     """Bounds are written as in AutoIF's tables: "> 0.5", ">= 0.8"; a number alone must be reached."""
 
     sandbox: Sandbox
-    case_agreement: str | float = "> 0.5"  # share of the functions that give a case's outcome
+    case_agreement: str | float = "> 0.5"  # share of the functions, those that run, with a case's outcome
     function_accuracy: str | float = "> 0.5"  # share of the kept cases that a function gets right
     min_functions: int = 1  # distinct ones that were written
     min_cases: int = 1
@@ -49,37 +49,41 @@ class CrossValidation:
         tested = [record for record in records if not record.fault and not self.too_few(record)]
         # one program a function: a fresh namespace for each, and all cases at once (AI7, AI9)
         programs = (
-            Program(function["code"], NAME, [[case["text"]] for case in record.extra["cases"]])
+            Program(function["code"], NAME, [[case["text"]] for case in given(record, "cases")])
             for record in tested
-            for function in record.extra["functions"]
+            for function in given(record, "functions")
         )
         outcomes = self.sandbox.run(programs)
         done = {}
         for record in tested:
-            verdicts = [next(outcomes) for _ in record.extra["functions"]]
+            verdicts = [next(outcomes) for _ in given(record, "functions")]
             done[record.id] = self.validated(record, verdicts)
         return [done.get(record.id) or self.short(record) for record in records]
 
     def too_few(self, record: Record) -> str:
         """Which of functions and cases there are too few of; nothing is run then."""
-        functions, cases = (len(record.extra.get(name, ())) for name in ("functions", "cases"))
+        functions, cases = (len(given(record, name)) for name in ("functions", "cases"))
         if functions < self.min_functions:
             return f"few_functions: {functions} written, min_functions={self.min_functions}"
         return f"few_cases: {cases} written, min_cases={self.min_cases}" if cases < self.min_cases else ""
 
     def short(self, record: Record) -> Record:
+        if record.fault:
+            return record
         reason, _, detail = self.too_few(record).partition(": ")
-        return record.reject(reason, detail) if not record.fault else record
+        return record.reject(reason, detail)
 
     def validated(self, record: Record, outcomes: list[list[Outcome]]) -> Record:
         """The constraint with what is left of its functions and cases; all keep the order in which they were written
         (AI14). `outcomes` holds a list per function, with an outcome per case."""
-        functions: list[Function] = record.extra["functions"]
-        cases: list[Case] = record.extra["cases"]
+        functions: list[Function] = given(record, "functions")
+        cases: list[Case] = given(record, "cases")
         right = [[correct(outcome, case) for outcome, case in zip(row, cases, strict=True)] for row in outcomes]
+        # one that never says true or false, whatever the case, is no judge: it neither confirms nor denies
+        alive = [any(not outcome.reason and isinstance(outcome.value, bool) for outcome in row) for row in outcomes]
         kept_cases: dict[int, Case] = {}
         for column, case in enumerate(cases):
-            judges = [row for row, function in enumerate(functions) if self.may_judge(function, case)]
+            judges = [row for row, function in enumerate(functions) if alive[row] and self.may_judge(function, case)]
             if judges:
                 agreement = sum(right[row][column] for row in judges) / len(judges)
                 if meets(agreement, self.case_agreement) and agreement > 0:

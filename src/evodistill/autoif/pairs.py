@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
-from evodistill.autoif import Reply, meets, read_bound, with_extra
+from evodistill.autoif import Reply, given, meets, read_bound, with_extra
 from evodistill.backend import Backend
 from evodistill.record import Made, Record, to_line
 
@@ -52,7 +52,7 @@ class Pairs:
 
     def pairs(self, record: Record) -> list[dict[str, Any]]:
         """The pairs of one instruction; none where a side is empty."""
-        replies: list[Reply] = [reply for reply in record.extra["replies"] if "fault" not in reply]
+        replies: list[Reply] = [reply for reply in given(record, "replies") if "fault" not in reply]
         good = [reply for reply in replies if meets(reply.get("pass_rate", 0.0), self.chosen)]
         # a reply on which a function failed has not been shown to break the constraint
         bad = [reply for reply in replies if reply.get("pass_rate") == 0 and reply.get("unjudged") == 0]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from evodistill import prompt
-from evodistill.autoif import Reply, meets, read_bound, with_extra
+from evodistill.autoif import Reply, given, meets, read_bound, with_extra
 from evodistill.autoif.verification import best
 from evodistill.backend import Backend, Completion, Sampling, chat
 from evodistill.parse import Parsed, parse_score
@@ -45,10 +45,7 @@ class Quality:
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
         chosen = {record.id: self.chosen(record) for record in records if not record.fault}
         chats = [
-            chat(prompt.render(PROMPT, query=record.extra["query"], constraint=record.extra["constraint"], reply=text))
-            for record in records
-            if not record.fault
-            for text in (record.extra["replies"][number]["text"] for number in chosen[record.id])
+            chat(self.ask(record, number)) for record in records if not record.fault for number in chosen[record.id]
         ]
         verdicts = iter(models[self.model].generate(chats, self.sampling))
         return [
@@ -56,14 +53,18 @@ class Quality:
             for record in records
         ]
 
+    def ask(self, record: Record, number: int) -> str:
+        reply = given(record, "replies")[number]["text"]
+        return prompt.render(PROMPT, query=given(record, "query"), constraint=given(record, "constraint"), reply=reply)
+
     def chosen(self, record: Record) -> list[int]:
         """Which replies are judged: those that passed, the highest pass rates first."""
-        replies: list[Reply] = record.extra["replies"]
+        replies: list[Reply] = given(record, "replies")
         passed = [number for number, reply in enumerate(replies) if reply.get("passed") and "fault" not in reply]
         return sorted(passed, key=lambda number: -replies[number].get("pass_rate", 0.0))[: self.candidates]
 
     def judged(self, record: Record, verdicts: Mapping[int, Completion]) -> Record:
-        replies: list[Reply] = list(record.extra["replies"])
+        replies: list[Reply] = list(given(record, "replies"))
         for number, verdict in verdicts.items():
             score = read_score(verdict)
             if score.value is None:

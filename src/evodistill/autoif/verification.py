@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from evodistill.autoif import Reply, meets, read_bound, told, with_extra
+from evodistill.autoif import Reply, given, meets, read_bound, told, with_extra
 from evodistill.autoif.cross_validation import NAME
 from evodistill.backend import Backend
 from evodistill.record import Record
@@ -31,34 +31,28 @@ class Verification:
             read_bound(self.pass_rate)
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
-        # the records of a constraint share its functions: one program a function, with all replies
-        groups: dict[tuple[str, ...], list[Record]] = {}
-        for record in records:
-            if not record.fault:
-                codes = tuple(function["code"] for function in record.extra["functions"])
-                groups.setdefault(codes, []).append(record)
+        # a program for each function and record: a reply on which one hangs costs no other record its verdict
         outcomes = self.sandbox.run(
-            Program(code, NAME, [[reply["text"]] for record in group for reply in sound(record)])
-            for codes, group in groups.items()
-            for code in codes
+            Program(function["code"], NAME, [[reply["text"]] for reply in sound(record)])
+            for record in records
+            if not record.fault
+            for function in given(record, "functions")
         )
-        done: dict[str, Record] = {}
-        for codes, group in groups.items():
-            columns = list(zip(*[next(outcomes) for _ in codes], strict=True))  # a column per reply
-            verdicts = iter(columns)
-            for record in group:
-                done[record.id] = self.verified(record, [next(verdicts) for _ in sound(record)])
-        return [done.get(record.id, record) for record in records]
+        return [
+            record if record.fault else self.verified(record, [next(outcomes) for _ in given(record, "functions")])
+            for record in records
+        ]
 
-    def verified(self, record: Record, verdicts: list[tuple[Outcome, ...]]) -> Record:
-        """The record with the pass rates of its replies, and the best of those that pass as its output."""
-        rated = iter(verdicts)
-        replies = [reply if "fault" in reply else self.rate(reply, next(rated)) for reply in record.extra["replies"]]
+    def verified(self, record: Record, outcomes: list[list[Outcome]]) -> Record:
+        """The record with the pass rates of its replies, and the best of those that pass as its output. `outcomes`
+        holds a list per function, with an outcome per sound reply."""
+        rated = zip(*outcomes, strict=True)
+        replies = [reply if "fault" in reply else self.rate(reply, next(rated)) for reply in given(record, "replies")]
         passing = [reply for reply in replies if reply.get("passed")]
         done = with_extra(record, replies=replies)
         if not passing:
             rates = sorted((value for reply in replies if (value := reply.get("pass_rate")) is not None), reverse=True)
-            errors = told(outcome.reason for column in verdicts for outcome in column)
+            errors = told(outcome.reason for row in outcomes for outcome in row)
             detail = "pass rates " + ", ".join(f"{value:.2f}" for value in rates)
             return done.reject("not_verified", detail + (f"; calls without a value: {errors}" if errors else ""))
         return replace(done, output=best(passing)["text"])
@@ -73,7 +67,7 @@ class Verification:
 
 
 def sound(record: Record) -> list[Reply]:
-    return [reply for reply in record.extra["replies"] if "fault" not in reply]
+    return [reply for reply in given(record, "replies") if "fault" not in reply]
 
 
 def best(replies: list[Reply]) -> Reply:

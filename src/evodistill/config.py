@@ -65,7 +65,7 @@ def check_steps(cfg: DictConfig) -> None:
     for name in cfg.steps:
         if name not in cfg:
             raise RunError(f"steps names {name!r}, which the config does not hold; it holds {', '.join(stepped(cfg))}")
-    trained: dict[str, int] = {}  # role → the number of the step that makes it
+    made_by = makers(cfg)
     sandboxes: set[Any] = set()  # that generated code will run in
     for path, item in [
         *((name, cfg[name]) for name in cfg.steps),
@@ -74,16 +74,11 @@ def check_steps(cfg: DictConfig) -> None:
     ]:
         built = build(item)
         for role in (*built.roles, *getattr(built, "rivals", ())):
-            if role in trained and trained[role] <= position(cfg, path, built):
-                continue
-            if role in trained:
-                raise RunError(f"{path} asks the role {role!r} before {cfg.steps[trained[role]]} has made it")
-            if role not in cfg or not str(cfg[role].get("_target_", "")).startswith("evodistill.backend."):
+            if role in made_by:
+                if made_by[role] >= done_before(cfg, path, built):
+                    raise RunError(f"{path} asks the role {role!r} before {cfg.steps[made_by[role]]} has made it")
+            elif role not in cfg or not str(cfg[role].get("_target_", "")).startswith("evodistill.backend."):
                 raise RunError(f"{path} asks the role {role!r}, which has no model; choose one with model@{role}=NAME")
-        if makes := getattr(built, "makes", ""):
-            if makes in cfg or makes in trained:
-                raise RunError(f"{path}.makes={makes} is taken; name a role that is not there yet")
-            trained[makes] = list(cfg.steps).index(path)
         for name, variables in dict(built.prompts).items():
             if unknown := sorted(prompt.variables(name) - set(variables)):
                 raise RunError(
@@ -100,12 +95,23 @@ def check_steps(cfg: DictConfig) -> None:
         sandbox.check()
 
 
-def position(cfg: DictConfig, path: str, built: Any) -> int:
-    """The number of the step at which a step, metric or benchmark runs."""
+def makers(cfg: DictConfig) -> dict[str, int]:
+    """The roles that trainers make, and the number of the step that makes each."""
+    found: dict[str, int] = {}
+    for number, name in enumerate(cfg.steps):
+        if role := cfg[name].get("makes"):
+            if role in cfg or role in found:
+                raise RunError(f"{name}.makes={role} is taken; name a role that is not there yet")
+            found[str(role)] = number
+    return found
+
+
+def done_before(cfg: DictConfig, path: str, built: Any) -> int:
+    """How many steps are done when a step, metric or benchmark runs."""
     steps = list(cfg.steps)
     if path in steps:
         return steps.index(path)
-    return steps.index(built.records) if getattr(built, "records", None) in steps else len(steps)
+    return steps.index(built.records) + 1 if getattr(built, "records", None) in steps else len(steps)
 
 
 def add_trained(cfg: DictConfig, name: str, step: Any, path: str) -> None:

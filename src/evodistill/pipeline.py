@@ -120,7 +120,8 @@ class Runner:
     """One run: what it needs, and the row of `steps.jsonl` for each thing done."""
 
     def __init__(self, cfg: DictConfig, out: Path, told: Callable[[dict[str, Any]], None]) -> None:
-        self.cfg, self.out, self.told = cfg, out, told
+        self.cfg = cfg = copy.deepcopy(cfg)  # what is trained becomes a role of it
+        self.out, self.told = out, told
         self.store = Store(Path(cfg.artifacts))
         self.cache = Cache(Path(cfg.artifacts) / "requests.sqlite")
         self.models = Models(cfg, self.cache)

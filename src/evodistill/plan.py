@@ -6,16 +6,20 @@ are those of a run in which everything goes well.
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from evodistill import config
 from evodistill.backend import Backend, Chat, Classified, Completion, Logprobs, Request, Rewarded
 from evodistill.record import Made, Record, split
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CHARACTERS_PER_TOKEN = 4.0  # English text under the usual tokenizers; an estimate, and called one
 # of stand-in replies: each is an instruction of its own, near no other
@@ -52,6 +56,13 @@ class Planner(Backend):
             self.count("".join(parts), 0)
             yield [(position, Logprobs((), NOT_ASKED))]
 
+    def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
+        import numpy as np
+
+        for position, text in enumerate(texts):
+            self.count(text, 0)
+            yield [(position, np.zeros(1, np.float32))]
+
     def rewards(self, chats: Sequence[Chat]) -> Iterator[list[tuple[int, Rewarded]]]:
         for position, chat in enumerate(chats):
             self.count("\n".join(message["content"] for message in chat), 0)
@@ -72,6 +83,7 @@ class Planner(Backend):
 def describe(cfg: DictConfig) -> str:
     """The plan as text: per step and metric the records, requests, tokens, cost and the first prompt."""
     config.check(cfg)
+    cfg = copy.deepcopy(cfg)  # what would be trained becomes a role of it
     metrics = ", ".join(name for name, _ in config.metrics(cfg)) or "none"
     lines = [
         f"plan of {cfg.name}: {' -> '.join(cfg.steps)}; metrics: {metrics}",

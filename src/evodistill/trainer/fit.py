@@ -65,7 +65,7 @@ def fit(job: Job) -> None:
 def arguments(job: Job, cpu: bool) -> dict[str, Any]:
     """TRL's arguments: the job's own, and those that follow from it."""
     trainer = job.trainer
-    found: dict[str, Any] = {
+    told: dict[str, Any] = {
         "output_dir": str(job.folder / "checkpoints"),
         "gradient_accumulation_steps": trainer.effective_batch // trainer.at_once,
         "per_device_train_batch_size": trainer.per_device,
@@ -73,13 +73,15 @@ def arguments(job: Job, cpu: bool) -> dict[str, Any]:
         "report_to": "none",
         "disable_tqdm": True,
         "use_cpu": cpu,
+        "eval_strategy": "epoch" if trainer.held_out else "no",
+        **trainer.args,
+        **trainer.engine,
         "max_length": job.limit,
     }
-    if trainer.held_out:
-        found |= {"eval_strategy": "epoch"}
-    if trainer.best:
-        found |= {"save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
-    return found | {**trainer.args, **trainer.engine, "max_length": job.limit}
+    if trainer.best:  # each evaluation needs a checkpoint that it speaks of
+        told |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
+        told |= {"save_strategy": told["eval_strategy"], "save_steps": told.get("eval_steps") or 1}
+    return told
 
 
 def adapters(trainer: Trainer) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import pytest
+from trainer.tiny import ARGS, tokenizer
+
+from evodistill.record import Fault, Record
+from evodistill.trainer.dpo import DPO
+from evodistill.trainer.examples import Row
+
+
+def dpo(**given) -> DPO:
+    return DPO("tuned", "preferred", **{"args": ARGS} | given)
+
+
+def record(output: str = "Assam.", **extra) -> Record:
+    return replace(Record.seed("Name a tea."), output=output, extra=extra)
+
+
+def learned(given: Record, base, limit=256, **settings) -> list:
+    return list(dpo(**settings).learn(given, tokenizer(base), limit))
+
+
+def test_a_pair_holds_the_answers_and_no_header(base):
+    """C4"""
+    words = tokenizer(base)
+    (row,) = learned(record("Assam.", rejected="A cup."), base)
+    assert words.decode(row.columns["prompt_ids"]).endswith("<|start|>assistant\n")
+    assert words.decode(row.columns["chosen_ids"]) == "Assam.<|end|>"
+    assert words.decode(row.columns["rejected_ids"]) == "A cup.<|end|>"
+
+
+def test_a_record_may_bring_several_pairs(base):
+    """AutoIF: up to two chosen times two rejected replies"""
+    pairs = [{"chosen": "A", "rejected": "B"}, {"chosen": "C", "rejected": "C"}, {"chosen": "C", "rejected": "D"}]
+    found = learned(record(pairs=pairs), base)
+    assert [type(row) for row in found] == [Row, Fault, Row]
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "reason"),
+    [
+        (record(), {}, "no_pair"),
+        (record(pairs=[]), {}, "no_pair"),
+        (record(rejected=" "), {}, "pair_empty"),
+        (record("", rejected="A cup."), {}, "pair_empty"),
+        (record("Assam.", rejected=" Assam.\n"), {}, "pair_identical"),
+        (record(rejected="A cup", rejected_finish_reason="length"), {}, "pair_truncated"),
+        (record(rejected="A cup of tea. " * 9), {"max_length_ratio": 3.0}, "pair_lengths"),
+        (record(rejected="A cup."), {"min_margin": 1.0}, "no_margin"),
+        (record(rejected="A cup.", margin=None), {"min_margin": 1.0}, "no_margin"),
+        (record(rejected="A cup.", margin=0.5), {"min_margin": 1.0}, "pair_margin"),
+        (record(rejected="A cup. " * 99), {"truncate": False}, "too_long"),
+    ],
+)
+def test_a_pair_that_says_nothing_has_a_reason(base, given, settings, reason):
+    """B1, C4, C9"""
+    (fault,) = learned(given, base, **settings)
+    assert isinstance(fault, Fault) and fault.reason == reason
+
+
+def test_answers_that_are_equal_up_to_the_cut_are_no_pair(base):
+    (fault,) = learned(record("Assam. " * 40 + "Yes", rejected="Assam. " * 40 + "No"), base, limit=64)
+    assert fault.reason == "pair_identical"
+
+
+def test_a_margin_that_is_large_enough_is_kept(base):
+    (row,) = learned(record(rejected="A cup.", margin=2.0), base, min_margin=1.0)
+    assert isinstance(row, Row)
+
+
+def test_a_ratio_below_one_is_refused():
+    with pytest.raises(ValueError, match=r"max_length_ratio must be ≥ 1, got 0.5"):
+        dpo(max_length_ratio=0.5)

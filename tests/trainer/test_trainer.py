@@ -1,0 +1,159 @@
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from trainer.tiny import ARGS, llama, records, tokenizer
+
+from evodistill import RunError, config
+from evodistill.record import Record
+from evodistill.trainer.job import Job
+from evodistill.trainer.launch import Launch
+from evodistill.trainer.sft import SFT
+
+
+def sft(folder: Path | str = "", **given) -> SFT:
+    return SFT("student", "tuned", folder=str(folder), **{"args": ARGS} | given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"effective_batch": 64, "engine": {"per_device_train_batch_size": 3}},
+            "effective_batch=64 cannot be divided by 1 processes × 3 rows each",
+        ),
+        ({"effective_batch": 4, "launch": Launch(num_processes=8)}, "by 8 processes × 1 rows each"),
+        ({"args": {"gradient_accumulation_steps": 8}}, "follows from effective_batch; leave it out"),
+        ({"engine": {"report_to": "wandb"}}, "report_to follows from tracker"),
+        ({"args": {"save_steps": 1}, "engine": {"save_steps": 2}}, "save_steps stands in args and in engine"),
+        ({"held_out": 1.0}, r"held_out must be in \[0, 1\), got 1.0"),
+        ({"best": True}, "set held_out"),
+        ({"held_out": 0.1, "patience": 2}, "set best=true"),
+        ({"quantization": {"load_in_4bit": True}}, "lora must say what is trained instead"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        sft(**settings)
+
+
+def test_the_effective_batch_is_the_same_on_any_number_of_devices():
+    from evodistill.trainer.fit import arguments
+
+    for processes, rows in ((1, 1), (8, 1), (2, 4), (64, 1)):
+        engine = {"per_device_train_batch_size": rows}
+        trainer = sft(engine=engine, launch=Launch(num_processes=processes))
+        told = arguments(Job(trainer, "base", 256), cpu=True)
+        assert told["gradient_accumulation_steps"] * processes * rows == 64
+
+
+def test_how_fast_it_trains_is_no_part_of_what_is_made():
+    slow, fast = sft(), sft("elsewhere", engine={"save_steps": 7, "deepspeed": "x.json"}, launch=Launch(2))
+    assert config.identity(slow) == config.identity(fast)
+    assert config.identity(slow) != config.identity(sft(args={**ARGS, "learning_rate": 1e-4}))
+
+
+def test_the_text_of_a_stated_template_is_part_of_what_is_made(tmp_path):
+    mine = tmp_path / "mine.jinja"
+    found = []
+    for text in ("one", "two"):
+        mine.write_text(text)
+        found.append(sft(template=str(mine)).sources)
+    assert found[0] != found[1] and sft().sources == []
+
+
+def test_a_model_without_a_template_needs_a_stated_one(tmp_path):
+    bare = llama(tmp_path, template=None)
+    with pytest.raises(RunError, match=r"has no chat template; state one .* template=plain"):
+        sft().tokenizer(bare)
+    words = sft(template="plain").tokenizer(bare)
+    turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Tea?"}]
+    asked = words.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    assert asked == "### System:\nBe kind.\n\n### Instruction:\nTea?\n\n### Response:\n"
+    told = words.apply_chat_template([*turns, {"role": "assistant", "content": "Yes."}], tokenize=False)
+    assert told == asked + "Yes.<|end|>"
+
+
+def test_an_unknown_template_names_those_there_are():
+    with pytest.raises(RunError, match=r"template=alpaca: .* does not exist; give plain, or the path of a .jinja"):
+        _ = sft(template="alpaca").sources
+
+
+def test_rows_longer_than_the_context_are_refused_before_training(base):
+    with pytest.raises(RunError, match=r"args.max_length=1024 is longer than the context of the role student, 512"):
+        sft(args=ARGS | {"max_length": 1024}).limit(base)
+    assert sft(args={}).limit(base) == 512
+
+
+def test_records_that_cannot_be_learned_are_rejected_the_others_pass(base, tmp_path):
+    (tmp_path / "rows").mkdir()
+    given = [*records(3), Record.seed("No answer"), replace(records(9)[8]).reject("earlier")]
+    out, facts = sft(tmp_path).rows(given[:4], tokenizer(base), 256)
+    assert [record.id for record in out] == [record.id for record in given[:4]]
+    assert [record.fault.reason if record.fault else "" for record in out] == ["", "", "", "no_answer"]
+    assert facts["rows"] == 3 and facts["left out, no_answer"] == 1 and facts["cut"] == 0 and facts["tokens"] > 50
+
+
+def test_no_row_left_says_why(base, tmp_path):
+    (tmp_path / "rows").mkdir()
+    with pytest.raises(RunError, match=r"tuned: 2 records give no row to train on \(no_answer 2\)"):
+        sft(tmp_path).rows([Record.seed("a"), Record.seed("b")], tokenizer(base), 256)
+
+
+def test_held_out_rows_follow_the_record_not_the_order(base, tmp_path):
+    (tmp_path / "rows").mkdir()
+    trainer = sft(tmp_path, held_out=0.3)
+    _, facts = trainer.rows(records(40), tokenizer(base), 256)
+    assert facts["rows"] + facts["held_out"] == 40 and 4 <= facts["held_out"] <= 20
+    assert [trainer.holds_out(record) for record in records(40)] == [
+        trainer.holds_out(record) for record in records(40)
+    ]
+    with pytest.raises(RunError, match=r"1 records give no row to hold out \(held_out=0.3\)|to train on"):
+        trainer.rows(records(1), tokenizer(base), 256)
+
+
+def test_a_misspelt_argument_is_found_before_anything_runs():
+    with pytest.raises(RunError, match=r"args.learning_ratee: SFTConfig .* no such argument; near: learning_rate"):
+        sft(args={"learning_ratee": 1}).ready()
+    sft().ready()
+
+
+@pytest.mark.parametrize(
+    ("settings", "gone", "message"),
+    [
+        ({}, "trl", "a trainer needs trl: pip install trl"),
+        ({"lora": {"r": 8}}, "peft", "a trainer needs peft"),
+        ({"engine": {"deepspeed": "zero9.json"}}, "deepspeed", "engine.deepspeed needs DeepSpeed: make train"),
+    ],
+)
+def test_a_missing_package_is_one_line(monkeypatch, settings, gone, message):
+    monkeypatch.setattr("evodistill.trainer.find_spec", lambda name: None if name == gone else sys)
+    with pytest.raises(RunError, match=message):
+        sft(**settings).ready()
+
+
+def test_a_missing_deepspeed_file_names_those_there_are(monkeypatch):
+    monkeypatch.setattr("evodistill.trainer.find_spec", lambda name: sys)
+    with pytest.raises(RunError, match=r"deepspeed=zero9.json does not exist; conf/trainer/deepspeed holds zero2"):
+        sft(engine={"deepspeed": "zero9.json"}).ready()
+
+
+def test_a_job_comes_back_from_its_file(tmp_path):
+    made = Job(sft(tmp_path, lora={"r": 4}, launch=Launch(num_processes=4)), "base", 99)
+    assert Job.read(made.write()) == made
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    Job(sft(tmp_path), "base", 256).write()
+    (tmp_path / "checkpoints" / "checkpoint-3").mkdir(parents=True)
+    Job(sft(tmp_path), "base", 256).write()
+    with pytest.raises(
+        RunError, match=r"trainer.launch.num_processes was 1, is 2\): set them back to go on, or delete that folder"
+    ):
+        Job(sft(tmp_path, launch=Launch(num_processes=2)), "base", 256).write()
+
+
+def test_the_plan_counts_steps():
+    told = sft().plan(records(130))  # three steps of 64 an epoch
+    assert "130 rows, about" in told and "2 epochs, 6 steps" in told

@@ -4,7 +4,7 @@ import pytest
 
 from evodistill import RunError
 from evodistill.distill.select import Select
-from evodistill.evolution.evol_instruct import KEPT
+from evodistill.evolution.evolution import KEPT
 from evodistill.metric import Score
 from evodistill.metric.length import Length
 from evodistill.record import to_line

@@ -17,7 +17,7 @@ from evodistill.distill.label import Label
 from evodistill.distill.language import checked
 from evodistill.distill.written import kept, stand_in, unwrapped, written
 from evodistill.evolution.eliminate import Eliminator
-from evodistill.evolution.evol_instruct import contains
+from evodistill.evolution.evolution import contains
 from evodistill.record import Record
 
 

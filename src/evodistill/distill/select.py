@@ -18,7 +18,7 @@ from typing import Any
 
 from evodistill import RunError
 from evodistill.backend import Backend
-from evodistill.evolution.evol_instruct import KEPT
+from evodistill.evolution.evolution import KEPT
 from evodistill.record import Record, digest, read_records
 
 GROUPS = ("operation", "round")

@@ -10,6 +10,7 @@ classes that are there. Records that are not drawn, and those without a class, a
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,9 +39,9 @@ class Resample:
     shares: Mapping[str, float]  # class → share of the records; they add up to 1
     size: int | None = None  # null = as many as there are records with a class
     deficit: str = "repeat"  # what a class with too few records does, see DEFICITS
-    max_repeats: int = 3  # cap_repeat: uses of one record at most
+    max_repeats: int = 3  # cap_repeat, synthesize: uses of one record at most
     writer: Expand | None = None  # synthesize: writes what is missing, after the records of the class
-    attempts: int = 3  # synthesize: rounds of asking; what is missing then is repeated
+    attempts: int = 3  # synthesize: rounds of asking; what is missing then is repeated, up to max_repeats
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -76,17 +77,21 @@ class Resample:
         return dict(self.labels.prompts) | (self.synthesis.prompts if self.synthesis else {})
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> Made:
+        return self.mix(records, models)
+
+    def mix(self, records: list[Record], models: Mapping[str, Backend], known: Sequence[Record] = ()) -> Made:
+        """The records in their new shares; what is synthesized is near none of them and none of the `known`."""
         records = [unlabelled(record) for record in self.labels(records, models)]
         classes = {name: self.in_turn(members) for name, members in self.by_class(records).items()}
         size = sum(map(len, classes.values())) if self.size is None else self.size
         wanted = allot(size, exact(self.shares), self.room(classes), self.seed)
-        new = self.synthesize(records, classes, wanted, models)
+        new = self.synthesize([*records, *known], classes, wanted, models)
         synthesized = Counter(self.labels.of(record) for record in new if not record.fault)
         drawn: set[str] = set()
         taken = {record.id for record in (*records, *new)}
         copies: list[Record] = []
         for name, members in classes.items():
-            n = wanted.get(name, 0) - synthesized[name]
+            n = min(wanted.get(name, 0) - synthesized[name], self.uses() * len(members))
             drawn |= {record.id for record in members[:n]}
             copies += [again(members[i % len(members)], i // len(members) + 1, taken) for i in range(len(members), n)]
         made = [*(self.kept(record, drawn, wanted) for record in records), *copies, *new]
@@ -104,8 +109,15 @@ class Resample:
 
     def room(self, classes: Mapping[str, Sequence[Record]]) -> dict[str, int | None]:
         """How many records each class can give; None = any number. A class that is not there can give none."""
-        times = {"redistribute": 1, "cap_repeat": self.max_repeats}.get(self.deficit)
-        return {name: times and times * len(classes[name]) if name in classes else 0 for name in self.shares}
+        few = self.deficit in ("redistribute", "cap_repeat")
+        return {
+            name: 0 if name not in classes else self.uses() * len(classes[name]) if few else None
+            for name in self.shares
+        }
+
+    def uses(self) -> int:
+        """How often one record may be drawn."""
+        return {"repeat": sys.maxsize, "redistribute": 1}.get(self.deficit, self.max_repeats)
 
     def kept(self, record: Record, drawn: set[str], wanted: Mapping[str, int]) -> Record:
         if record.fault or record.id in drawn:
@@ -115,7 +127,7 @@ class Resample:
 
     def synthesize(
         self,
-        records: Sequence[Record],
+        known: Sequence[Record],
         classes: Mapping[str, Sequence[Record]],
         wanted: Mapping[str, int],
         models: Mapping[str, Backend],
@@ -134,8 +146,10 @@ class Resample:
             ]
             if not asks:
                 break
-            written = writer.write(asks, models, operation="synthesize", attempt=attempt, rounds=0)
-            made = distinct([*made, *writer.unlike([*records, *fresh], written)])
+            # another seed makes other draws of the same request
+            draw = self.seed * self.attempts + attempt
+            written = writer.write(asks, models, operation="synthesize", attempt=draw, rounds=0)
+            made = distinct([*made, *writer.unlike([*known, *fresh], written)])
         return made
 
     def report(

@@ -74,7 +74,8 @@ class Tapir:
             return Made(given, self.report(hard_ones, others, []))
         size = self.size or len(pool)
         n = max(1, round(self.alpha * size))
-        balanced = replace(self.balance, size=n)(hard_ones, models)
+        balance = replace(self.balance, size=n, seed=self.balance.seed + self.round)
+        balanced = balance.mix(hard_ones, models, known=pool)
         drawn, left = split(balanced.records)
         # one that is drawn twice is twice a child of the one in the pool
         old = [known.get(record.id) or known[record.origin.parent] for record in drawn if record.output]

@@ -10,7 +10,7 @@ from typing import Any
 
 from evodistill.backend import Completion
 from evodistill.evolution.clean import clean
-from evodistill.evolution.evol_instruct import KEPT
+from evodistill.evolution.evolution import KEPT
 from evodistill.parse import parse_tag
 from evodistill.record import Record, digest
 
@@ -82,11 +82,14 @@ def kept(parent: Record) -> dict[str, Any]:
 
 
 def distinct(records: Iterable[Record]) -> list[Record]:
-    """The records, the k-th of an id (k > 1) under the id digest([id, k]): a writer may say the same thing twice."""
-    seen: Counter[str] = Counter()
-    out = []
+    """The records, a later one of an id that is taken under digest([id, k]) for the next free k: a writer may say the
+    same thing twice."""
+    uses: Counter[str] = Counter()
+    out: dict[str, Record] = {}
     for record in records:
-        seen[record.id] += 1
-        n = seen[record.id]
-        out.append(record if n == 1 else replace(record, id=digest([record.id, n])))
-    return out
+        id = record.id
+        while id in out:
+            uses[record.id] += 1
+            id = digest([record.id, uses[record.id] + 1])
+        out[id] = record if id == record.id else replace(record, id=id)
+    return list(out.values())

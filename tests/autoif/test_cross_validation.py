@@ -36,7 +36,7 @@ def test_functions_and_cases_that_agree_are_kept(sandbox):
     assert not done.fault
     assert [f["accuracy"] for f in done.extra["functions"]] == [1.0, 1.0]
     assert [case["agreement"] for case in done.extra["cases"]] == [1.0] * 4
-    assert done.extra["cross_validation"] == {"functions": [2, 2], "cases": [4, 4], "errors": {}}
+    assert done.extra["cross_validation"] == {"functions_written": 2, "cases_written": 4, "errors": {}}
 
 
 def test_model_code_runs_in_the_sandbox_and_not_here(sandbox, tmp_path):

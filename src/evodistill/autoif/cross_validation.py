@@ -99,8 +99,8 @@ class CrossValidation:
                 kept.append({**function, "accuracy": accuracy})
         errors = told(outcome.reason for row in outcomes for outcome in row)
         counts = {
-            "functions": [len(functions), len(kept)],
-            "cases": [len(cases), len(kept_cases)],
+            "functions_written": len(functions),
+            "cases_written": len(cases),
             "errors": dict(Counter(outcome.reason for row in outcomes for outcome in row if outcome.reason)),
         }
         done = with_extra(record, functions=kept, cases=list(kept_cases.values()), cross_validation=counts)

@@ -17,7 +17,7 @@ from evodistill import RunError
 
 TRUSTED = "evodistill."  # a config is code: nothing else may be built from one
 SETTINGS = (
-    *("name", "study", "seed", "steps", "instructions", "artifacts", "dry_run"),
+    *("name", "study", "seed", "path", "steps", "instructions", "artifacts", "dry_run"),
     *("metric", "benchmark", "benchmarked", "tracker"),
 )
 

@@ -3,4 +3,5 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FAKES = [f"model@{role}=fake" for role in ("evolver", "teacher", "student", "judge", "embedder", "reward", "nli")]
+ROLES = ("evolver", "teacher", "student", "judge", "embedder", "reward", "nli", "optimizer")
+FAKES = [f"model@{role}=fake" for role in ROLES]

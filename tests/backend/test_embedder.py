@@ -70,12 +70,13 @@ def test_groups_come_batch_by_batch_longest_first(embedder: Embedder) -> None:
 def test_texts_that_are_cut_are_counted_with_their_prefix(embedder: Embedder, caplog: pytest.LogCaptureFixture) -> None:
     fits = " ".join(["cup"] * (LIMIT - 3))  # beside [CLS], the prefix and [SEP]
     embedder.embed([fits])
-    assert embedder.truncated == 0 and not caplog.records
-    embedder.embed([fits, fits + " sun", fits + " moon" * 40])
-    assert embedder.truncated == 2
+    assert not caplog.records
+    given = [fits, fits + " sun", fits + " moon" * 40]
+    embedder.embed(given)
     assert [record.message for record in caplog.records] == [
         "model tiny: 2 of 3 texts are longer than 16 tokens, their ends are not seen"
     ]
+    assert embedder.unread(given) == [0, 1, 40] and embedder.unread([]) == []
 
 
 def test_the_cut_is_made_by_the_model_at_its_own_limit(embedder: Embedder) -> None:

@@ -231,6 +231,10 @@ class Backend:
         """One unit-length float32 vector per text, in order."""
         return gather(self.vectors(texts), len(texts))
 
+    def unread(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens at the end of each text `embed` does not see, in order (DV7)."""
+        return [0] * len(texts)
+
     def reward(self, chats: Sequence[Chat]) -> list[Rewarded]:
         """How good the last turn of each chat is, in order."""
         return gather(self.rewards(chats), len(chats))

@@ -138,6 +138,9 @@ class Cached(Backend):
         keys = [digest([identity, "vector", text], 16) for text in texts]
         return self.through(keys, lambda todo: self.inner.vectors([texts[i] for i in todo]), pack_vector, unpack_vector)
 
+    def unread(self, texts: Sequence[str]) -> list[int]:
+        return self.inner.unread(texts)
+
     def rewards(self, chats: Sequence[Chat]) -> Iterator[list[tuple[int, Rewarded]]]:
         identity = self.identity
         keys = [digest([identity, "reward", list(chat)], 16) for chat in chats]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,6 @@ log = logging.getLogger(__name__)
 @dataclass(eq=False)
 class Embedder(Backend):
     """`engine` knows `batch_size` and `device` (null: the GPU where there is one)."""
-
-    # texts embedded so far whose end was cut because they are longer than the model reads (DV7)
-    truncated: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if unknown := set(self.engine) - {"batch_size", "device"}:
@@ -54,8 +51,7 @@ class Embedder(Backend):
             return
         lengths = self.lengths(texts)
         limit = self.model.max_seq_length or max(lengths)
-        if cut := sum(length > limit for length in lengths):
-            self.truncated += cut
+        if cut := sum(length > limit for length in lengths):  # DV7
             log.warning(
                 "model %s: %d of %d texts are longer than %d tokens, their ends are not seen",
                 self.name,
@@ -71,6 +67,10 @@ class Embedder(Backend):
             made = np.asarray(made, dtype=np.float32)
             made /= np.linalg.norm(made, axis=1, keepdims=True)
             yield list(zip(group, made, strict=True))
+
+    def unread(self, texts: Sequence[str]) -> list[int]:
+        limit = self.model.max_seq_length
+        return [max(0, length - limit) for length in self.lengths(texts)] if limit and texts else [0] * len(texts)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text with the prefix and the special tokens the model sees, before anything is cut."""

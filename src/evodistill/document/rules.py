@@ -45,20 +45,34 @@ def control(pages: Pages) -> tuple[Pages, int]:
 
 
 def heads(pages: Pages) -> tuple[Pages, int]:
-    """Lines repeated at the same place of at least half the pages, digits masked; from three pages on."""
+    """Lines repeated at the same place of at least half the pages, digits masked, or of three where the number in them
+    goes up with the pages. A line without a number stays where it comes first: it may be the title."""
     if len(pages) < 3:
         return pages, 0
     split = [page.split("\n") for page in pages]
     places = [edges(lines) for lines in split]
     counts = Counter(key for edge in places for key in edge)
+    counting = Counter(
+        (key, last_number(split[page][number]) - page)
+        for page, edge in enumerate(places)
+        for key, number in edge.items()
+        if "0" in key[1]
+    )
     often = {key for key, count in counts.items() if count >= max(2, REPEATED * len(pages))}
-    gone = 0
+    often |= {key for (key, _), count in counting.items() if count >= 3}
+    gone, seen = 0, set()
     for lines, edge in zip(split, places, strict=True):
-        numbers = sorted((number for key, number in edge.items() if key in often), reverse=True)
+        numbers = [number for key, number in edge.items() if key in often and ("0" in key[1] or key in seen)]
+        numbers.sort(reverse=True)
+        seen |= often & set(edge)
         for number in numbers:
             del lines[number]
         gone += len(numbers)
     return ["\n".join(lines) for lines in split], gone
+
+
+def last_number(line: str) -> int:
+    return int(re.findall(r"\d+", line)[-1])
 
 
 def edges(lines: list[str]) -> dict[tuple[int, str], int]:

@@ -96,7 +96,7 @@ class Sandbox:
         try:
             answer = box.ask("def double(number): return 2 * number", "double", [[21]])
         finally:
-            box.close()
+            box.stop()
         if answer != [[42, "", ""]]:
             raise RunError(f"the sandbox {type(self).__name__.lower()} starts but cannot run Python: {answer}")
 
@@ -130,5 +130,7 @@ class Sandbox:
                 yield waiting.popleft().result()
         finally:
             for box in opened:
-                box.close()
+                box.interrupt()
             pool.shutdown(cancel_futures=True)
+            for box in opened:
+                box.stop()

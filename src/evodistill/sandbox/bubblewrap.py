@@ -20,7 +20,7 @@ from evodistill.sandbox import INSIDE, Sandbox
 from evodistill.sandbox.box import Box
 from evodistill.sandbox.modules import foreign
 
-LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/nix/store")
+LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/nix/store", "/usr/share/zoneinfo")
 USERS = 50_000  # the user of a worker that root starts: one of 10,000 from here on, which nobody should have
 CHOICES = (
     "let this user make namespaces (in Docker: --privileged; kernel.unprivileged_userns_clone=1; an AppArmor profile "

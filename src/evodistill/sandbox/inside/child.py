@@ -136,7 +136,7 @@ def guard(allow: list[str]) -> Callable[..., Any]:
 
     def importing(name, globals=None, locals=None, fromlist=(), level=0):
         wanted = [f"{name}.{item}" for item in fromlist] if fromlist else [name]
-        if level or not all(allowed(str(one), allow) for one in wanted):
+        if level or type(name) is not str or not all(allowed(one, allow) for one in wanted):
             raise ImportError(f"{name} is not allowed")
         return real(name, globals, locals, fromlist, level)
 

@@ -63,6 +63,14 @@ def test_answers_that_are_equal_up_to_the_cut_are_no_pair(base):
     assert fault.reason == "pair_identical"
 
 
+def test_a_rejected_answer_that_was_cut_off_has_no_end(base):
+    given = record(rejected="A cup", rejected_finish_reason="length")
+    (row,) = learned(given, base, truncated=True)
+    words = tokenizer(base)
+    assert words.decode(row.columns["rejected_ids"]) == "A cup"
+    assert words.decode(row.columns["chosen_ids"]) == "Assam.<|end|>"
+
+
 def test_a_margin_that_is_large_enough_is_kept(base):
     (row,) = learned(record(rejected="A cup.", margin=2.0), base, min_margin=1.0)
     assert isinstance(row, Row)

@@ -24,7 +24,12 @@ PARTS = ["+trainer@sft=sft", "+distill@prefer=prefer", "+trainer@dpo=dpo", STEPS
 def settings(base: Path, folder: Path) -> list[str]:
     student = ["model@student=smollm2-135m", f"student.path={base}", "student.package=null", "student.engine.threads=1"]
     short = [f"{step}.{value}" for step in ("sft", "dpo") for value in ("args.max_length=256", "effective_batch=4")]
-    short += ["prefer.sampling.max_tokens=16", "dpo.max_length_ratio=null", "dpo.args.learning_rate=1e-3"]
+    short += [
+        "prefer.sampling.max_tokens=16",
+        "dpo.max_length_ratio=null",
+        "dpo.truncated=true",
+        "dpo.args.learning_rate=1e-3",
+    ]
     return ["+experiment=smoke", *PARTS, *student, *short, "dataset.limit=6", f"artifacts={folder}/artifacts"]
 
 
@@ -109,7 +114,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_with_the_same_curve(base,
             assert list(folder.glob("artifacts/sft-*/checkpoints/checkpoint-*"))
             assert not list(folder.glob("artifacts/sft-*/manifest.json"))
             time.sleep(1)  # its training dies with it
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         (facts,) = folder.glob("artifacts/sft-*/training.json")
         assert json.loads(facts.read_text())["resumed"] == (name == "killed")
         rows = read_jsonl(folder / "run" / "training" / "sft.jsonl")

@@ -147,11 +147,20 @@ def test_a_job_comes_back_from_its_file(tmp_path):
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     Job(sft(tmp_path), "base", 256).write()
     (tmp_path / "checkpoints" / "checkpoint-3").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "checkpoint-3" / "whole").touch()
     Job(sft(tmp_path), "base", 256).write()
     with pytest.raises(
         RunError, match=r"trainer.launch.num_processes was 1, is 2\): set them back to go on, or delete that folder"
     ):
         Job(sft(tmp_path, launch=Launch(num_processes=2)), "base", 256).write()
+
+
+def test_a_checkpoint_that_was_cut_short_is_removed(tmp_path):
+    for number in (3, 6):
+        (tmp_path / "checkpoints" / f"checkpoint-{number}").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "checkpoint-3" / "whole").touch()
+    Job(sft(tmp_path), "base", 256).write()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-3"]
 
 
 def test_the_plan_counts_steps():

@@ -8,7 +8,7 @@ from verified answers (AutoIF), or from the columns of a preference data set. TR
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ class DPO(Trainer):
 
     Config = "DPOConfig"
 
+    truncated: bool = False  # also pairs whose rejected answer was cut off where it was generated; it has no end then
     max_length_ratio: float | None = None  # of the longer answer to the shorter, in tokens
     min_margin: float | None = None  # of a pair's "margin", the judge's score of chosen minus that of rejected
 
@@ -38,15 +39,17 @@ class DPO(Trainer):
 
     def learn(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[Row | Fault]:
         for pair in record.extra.get("pairs", [record.extra]) or [{}]:
-            answers = self.answers({"chosen": record.output, **pair})
-            yield answers if isinstance(answers, Fault) else self.row(record.prompt, answers, tokenizer, limit)
+            pair = {"chosen": record.output, "rejected": None, "rejected_finish_reason": "", "margin": None, **pair}
+            yield self.fault(pair) or self.row(record.prompt, pair, tokenizer, limit)
 
-    def row(self, prompt: str, answers: tuple[str, str], tokenizer: PreTrainedTokenizerBase, limit: int) -> Row | Fault:
-        made = [example(tokenizer, prompt, answer) for answer in answers]
+    def row(self, prompt: str, pair: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, limit: int) -> Row | Fault:
+        made = [example(tokenizer, prompt, pair[side]) for side in ("chosen", "rejected")]
         for side in made:
             if isinstance(side, Fault):
                 return side
         chosen, rejected = (side for side in made if isinstance(side, Example))
+        if pair["rejected_finish_reason"] == "length":
+            rejected = replace(rejected, answer=rejected.answer[:-1])
         if len(chosen.prompt) >= limit:
             return Fault("prompt_too_long", f"{len(chosen.prompt)} tokens, of {limit} with its answer")
         longest = max(len(chosen), len(rejected))
@@ -61,25 +64,22 @@ class DPO(Trainer):
         columns = {"prompt_ids": chosen.prompt, "chosen_ids": kept[0].answer, "rejected_ids": kept[1].answer}
         return Row(columns, sum(map(len, kept)), cut=longest > limit)
 
-    def answers(self, pair: Mapping[str, Any]) -> tuple[str, str] | Fault:
-        """(chosen, rejected), if the two say what is preferred (B1, C4, C5, C9)."""
-        chosen, rejected = pair["chosen"], pair.get("rejected")
+    def fault(self, pair: Mapping[str, Any]) -> Fault | None:
+        """Why a pair does not say what is preferred (B1, C4, C5, C9)."""
+        chosen, rejected, margin = pair["chosen"], pair["rejected"], pair["margin"]
         if rejected is None:
             return Fault("no_pair", "no rejected answer")
         if not chosen.strip() or not rejected.strip():
             return Fault("pair_empty", "chosen is empty" if not chosen.strip() else "rejected is empty")
         if " ".join(chosen.split()) == " ".join(rejected.split()):
             return Fault("pair_identical")
-        if pair.get("rejected_finish_reason") == "length":
+        if pair["rejected_finish_reason"] == "length" and not self.truncated:
             return Fault("pair_truncated", "rejected was cut off where it was generated")
-        if self.min_margin is None:
-            return chosen, rejected
-        margin = pair.get("margin")
-        if margin is None:
+        if self.min_margin is not None and margin is None:
             return Fault("no_margin", "min_margin is set, and the pair was not judged")
-        if margin < self.min_margin:
+        if self.min_margin is not None and margin < self.min_margin:
             return Fault("pair_margin", f"{margin:g}")
-        return chosen, rejected
+        return None
 
     def trl(self, **given: Any) -> DPOTrainer:
         return trainer_of_ids()(**given)

@@ -7,12 +7,13 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
 from evodistill.trainer import Trainer
-from evodistill.trainer.job import TRAINED, Job
+from evodistill.trainer.job import TRAINED, WHOLE, Job
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -122,7 +123,11 @@ def save(made: HFTrainer, job: Job, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 class Told(TrainerCallback):
-    """A line in the log for each row of the loss curve."""
+    """A line in the log for each row of the loss curve, and a mark in each checkpoint that was written to its end."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if state.is_world_process_zero:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **more: Any) -> None:
         if state.is_world_process_zero and (shown := [key for key in SHOWN if key in (logs or {})]):

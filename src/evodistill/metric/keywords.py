@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LABEL = re.compile(r"(?i)\A\W*(?:words?|phrases?|key ?words?|answer|idea|summary)\s*[:：]\s*")
-MARKUP = re.compile(r"[*_`\"“”‘’#\[\]()<>]")
+MARKUP = re.compile(r"[*_`\"“”‘#\[\]()<>]")
 BETWEEN = re.compile(r"[,/&+;]")  # joins words; anything else that is no word is a symbol
 SYMBOL = re.compile(r"[^\w\s'-]")
 BLOCK = 256  # phrases compared at once
@@ -146,8 +146,8 @@ def parse_phrase(reply: str, max_words: int) -> Parsed[str]:
         lines = lines[1:]
     if not lines:
         return Parsed(reason="empty")
-    bare = MARKUP.sub("", LABEL.sub("", lines[0], count=1)).strip(" .,:;!?-–—•")
-    bare = " ".join(BETWEEN.sub(" ", bare.replace("’", "'")).split()).lower()
+    bare = MARKUP.sub("", LABEL.sub("", lines[0].replace("’", "'"), count=1)).strip(" .,:;!?-–—•'")
+    bare = " ".join(BETWEEN.sub(" ", bare).split()).lower()
     if not bare:
         return Parsed(reason="empty")
     if SYMBOL.search(bare):

@@ -8,7 +8,7 @@ from evodistill import RunError
 from evodistill.config import build, check
 from evodistill.pipeline import run
 
-GROUPS = ("autoif", "backend", "dataset", "distill", "document", "evolution", "metric", "sandbox", "tracker")
+GROUPS = ("autoif", "backend", "dataset", "distill", "document", "evolution", "evolution/optimizer", "metric", "sandbox", "tracker")
 
 OFFLINE = {"autoif": ["dataset@queries.dataset=tiny"], "document_seeds": ["quality.min_chars=10"]}  # beside dataset=tiny, what a hub would give
 
@@ -48,7 +48,8 @@ def test_an_option_names_its_module_and_class(file):
     node = OmegaConf.load(file)
     target = node._target_ if "_target_" in node else node[file.stem]._target_  # a metric nests under its own name
     package, module, name = target.rsplit(".", 2)
-    assert (package, module) == (f"evodistill.{file.parent.name}", file.stem)
+    group = ".".join(file.parent.relative_to(ROOT / "conf").parts)
+    assert (package, module) == (f"evodistill.{group}", file.stem)
     assert name.replace("_", "").lower() == file.stem.replace("_", "")
 
 

@@ -42,6 +42,8 @@ def serve(code: str, function: str, calls: list, settings: dict, key: bytes, sin
     except (OSError, ValueError) as error:
         return tell(None, "crash", told(error))
     random.seed(0)  # the same draws in every run
+    for ours in ("child", "seccomp"):
+        sys.modules.pop(ours, None)
     tell(None, "", "limited")
     try:
         called = define(code, function, settings["allow"])
@@ -161,7 +163,7 @@ def give(tell: Callable[..., None], value: object, most: int) -> None:
 
 def plain(value: Any, depth: int = 0) -> bool:
     kind = type(value)
-    if kind in SCALARS:
+    if any(kind is scalar for scalar in SCALARS):  # `in` would ask a metaclass
         return True
     if depth > DEEP:
         return False

@@ -1,0 +1,691 @@
+"""Hostile functions, as text to run in a sandbox and nowhere else. Each returns True where it gets what it wants.
+
+`wanted` names what it is after: a file, a folder, a port, a secret of the environment.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Attack(NamedTuple):
+    code: str
+    reasons: set[str]  # why there is no value; "" = it returns, but not True
+    bare: bool  # may be tried without namespaces: it reaches for nothing of ours
+
+
+ATTACKS: dict[str, Attack] = {}
+
+
+def hostile(*reasons: str, bare: bool = False) -> Callable[[Any], Any]:
+    def keep(function: Any) -> Any:
+        source = inspect.getsource(function)
+        ATTACKS[function.__name__] = Attack(source[source.index("def ") :], set(reasons), bare)
+        return function
+
+    return keep
+
+
+# --- the network
+
+
+@hostile("exception")
+def connects_to_a_listener(wanted):
+    import socket
+
+    socket.create_connection(("127.0.0.1", wanted["port"]), timeout=0.5).sendall(b"hello")
+    return True
+
+
+@hostile("exception")
+def asks_a_name_server(wanted):
+    import socket
+
+    return bool(socket.getaddrinfo("localhost.localdomain.example.org", 80))
+
+
+@hostile("exception")
+def sends_a_datagram(wanted):
+    import socket
+
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"secret", ("127.0.0.1", wanted["port"])) > 0
+
+
+@hostile("exception")
+def connects_without_the_socket_module(wanted):
+    import ctypes
+
+    if ctypes.CDLL(None).socket(2, 1, 0) < 0:
+        raise OSError("refused")
+    return True
+
+
+@hostile("exception")
+def fetches_a_page(wanted):
+    import urllib.request
+
+    urllib.request.urlopen(f"http://127.0.0.1:{wanted['port']}/", timeout=0.5)
+    return True
+
+
+# --- files
+
+
+@hostile("exception")
+def reads_the_users(wanted):
+    return "root" in open("/etc/passwd").read()
+
+
+@hostile("exception")
+def reads_a_file_of_the_user(wanted):
+    return bool(open(wanted["file"]).read())
+
+
+@hostile("exception")
+def reads_the_repository(wanted):
+    return bool(open(wanted["repository"] + "/pyproject.toml").read())
+
+
+@hostile("", "exception")
+def lists_the_home(wanted):
+    import os
+
+    return bool(set(os.listdir(wanted["home"])) - set(wanted["interpreter"].split("/")))
+
+
+@hostile("exception")
+def writes_outside(wanted):
+    open(wanted["file"], "w").write("was here")
+    return True
+
+
+@hostile("exception")
+def writes_into_the_standard_library(wanted):
+    import json
+    import os
+
+    open(os.path.dirname(json.__file__) + "/hostile.py", "w").write("")
+    return True
+
+
+@hostile("exception")
+def writes_over_the_worker(wanted):
+    open("/inside/child.py", "w").write("")
+    return True
+
+
+@hostile("exception")
+def makes_a_folder_at_the_root(wanted):
+    import os
+
+    os.mkdir("/mine")
+    return True
+
+
+@hostile("")
+def deletes_everything(wanted):
+    import shutil
+
+    for folder in (wanted["folder"], "/usr/lib", "/inside", "/tmp"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return False
+
+
+@hostile("exception")
+def follows_a_link_outside(wanted):
+    import os
+
+    os.symlink(wanted["file"], "/tmp/link")
+    return bool(open("/tmp/link").read())
+
+
+@hostile("exception")
+def fills_the_disk(wanted):
+    number = 0
+    while True:
+        with open(f"/tmp/{number}", "wb") as file:
+            file.write(bytes(1 << 20))
+        number += 1
+
+
+@hostile("exception", bare=True)
+def writes_a_huge_file(wanted):
+    with open("huge", "wb") as file:
+        for _ in range(1 << 10):
+            file.write(bytes(1 << 20))
+    return True
+
+
+@hostile("", "timeout", bare=True)
+def makes_thousands_of_files(wanted):
+    for number in range(5_000):
+        open(str(number), "w").close()
+    return False
+
+
+@hostile("", "exception", bare=True)
+def opens_file_after_file(wanted):
+    held = [open("/dev/null") for _ in range(5_000)]
+    return len(held) == 5_000
+
+
+# --- processes
+
+
+@hostile("timeout")
+def fork_bomb(wanted):
+    import os
+
+    while True:
+        try:
+            os.fork()
+        except OSError:
+            pass
+
+
+@hostile("")
+def fork_bomb_that_returns(wanted):
+    import os
+
+    grown = 0
+    for _ in range(1_000):
+        try:
+            if os.fork() == 0:
+                while True:
+                    pass
+            grown += 1
+        except OSError:
+            break
+    return grown > 50
+
+
+@hostile("", bare=True)
+def daemon_that_outlives_the_call(wanted):
+    import os
+    import time
+
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(1.5)
+            try:
+                open(wanted["late"], "w").write("still here")
+            finally:
+                while True:
+                    time.sleep(1)
+        os._exit(0)
+    return False
+
+
+@hostile("", bare=True)
+def thread_that_outlives_the_call(wanted):
+    import threading
+
+    def loop():
+        while True:
+            pass
+
+    threading.Thread(target=loop, daemon=False).start()
+    return False
+
+
+@hostile("", "exception", bare=True)
+def threads_without_end(wanted):
+    import threading
+    import time
+
+    for _ in range(100):
+        threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
+    return False
+
+
+@hostile("", "exception")
+def kills_everything(wanted):
+    import os
+    import signal
+
+    os.kill(-1, signal.SIGKILL)
+    return False
+
+
+@hostile("", "exception")
+def kills_its_parent(wanted):
+    import os
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGSTOP, signal.SIGKILL):
+        os.kill(os.getppid(), number)
+    return False
+
+
+@hostile("exception")
+def runs_a_program(wanted):
+    import subprocess
+
+    return subprocess.run([wanted["interpreter"], "-c", ""]).returncode == 0
+
+
+@hostile("", "exception")
+def runs_a_shell(wanted):
+    import os
+
+    return os.system("true") == 0
+
+
+@hostile("exception")
+def becomes_another_program(wanted):
+    import os
+
+    os.execv(wanted["interpreter"], ["python", "-c", 'print(\'[[true, "", ""]]\')'])
+
+
+@hostile("exception")
+def becomes_root(wanted):
+    import os
+
+    os.setuid(0)
+    return open("/etc/shadow").read() != ""
+
+
+@hostile("exception")
+def makes_a_namespace(wanted):
+    import ctypes
+
+    if ctypes.CDLL(None).unshare(0x10000000) < 0:
+        raise OSError("refused")
+    return True
+
+
+@hostile("crash", bare=True)
+def ends_the_process(wanted):
+    import os
+
+    os._exit(0)
+
+
+@hostile("exception", bare=True)
+def exits(wanted):
+    raise SystemExit(0)
+
+
+@hostile("crash", bare=True)
+def aborts(wanted):
+    import os
+
+    os.abort()
+
+
+@hostile("crash", bare=True)
+def reads_address_zero(wanted):
+    import ctypes
+
+    return bool(ctypes.string_at(0))
+
+
+@hostile("", bare=True)
+def leaves_a_handler_for_the_end(wanted):
+    import atexit
+    import os
+
+    atexit.register(lambda: [os.write(fd, b'[true, "", ""]\n') for fd in range(64)])
+    return False
+
+
+# --- what is not its own: memory, environment, pipes, the worker
+
+
+@hostile("exception")
+def reads_its_parents_memory(wanted):
+    import os
+
+    return bool(open(f"/proc/{os.getppid()}/mem", "rb").read(1))
+
+
+@hostile("exception")
+def copies_its_parents_memory(wanted):
+    import ctypes
+    import os
+
+    libc = ctypes.CDLL(None)
+    buffer = ctypes.create_string_buffer(8)
+
+    class Part(ctypes.Structure):
+        _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+    here, there = Part(ctypes.addressof(buffer), 8), Part(id(os), 8)
+    if libc.process_vm_readv(os.getppid(), ctypes.byref(here), 1, ctypes.byref(there), 1, 0) < 0:
+        raise OSError("refused")
+    return True
+
+
+@hostile("exception")
+def traces_its_parent(wanted):
+    import ctypes
+    import os
+
+    if ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) < 0:
+        raise OSError("refused")
+    return True
+
+
+@hostile("exception")
+def takes_memory_that_is_not_counted(wanted):
+    import ctypes
+
+    if ctypes.CDLL(None).shmget(0, 1 << 30, 0o1666) < 0:
+        raise OSError("refused")
+    return True
+
+
+@hostile("", bare=True)
+def reads_the_environment(wanted):
+    import os
+
+    return wanted["secret"] in str(dict(os.environ))
+
+
+@hostile("", bare=True)
+def reads_the_next_program(wanted):
+    import os
+    import sys
+
+    return bool(sys.stdin.read() or any(os.read(fd, 1) for fd in (0, 1, 2)))
+
+
+@hostile("", "crash")
+def changes_the_limits_of_the_worker(wanted):
+    import os
+    import resource
+
+    for change in (
+        lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3)),
+        lambda: resource.prlimit(os.getppid(), resource.RLIMIT_AS, (1 << 20, 1 << 20)),
+        lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19),
+    ):
+        try:
+            change()
+        except OSError:
+            pass
+    return False
+
+
+# --- results that are not what they seem
+
+
+@hostile("crash", bare=True)
+def writes_results_to_every_pipe(wanted):
+    import os
+
+    for fd in range(64):
+        try:
+            for _ in range(10):
+                os.write(fd, b'[true, "", ""]\n{"outcomes": [[true, "", ""]], "spent": false}\ntrue\n')
+        except OSError:
+            pass
+    os._exit(0)
+
+
+@hostile("", bare=True)
+def prints_results(wanted):
+    import sys
+
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__):
+        print('{"outcomes": [[true, "", ""]], "spent": false}', file=stream, flush=True)
+    return False
+
+
+@hostile("", "crash", bare=True)
+def bends_the_standard_library(wanted):
+    import builtins
+    import json
+    import re
+
+    json.dumps = json.JSONEncoder.encode = json.JSONEncoder.iterencode = lambda *_, **__: "true"
+    re.findall = re.fullmatch = re.search = lambda *_: True
+    builtins.type = lambda _: bool
+    builtins.all = builtins.isinstance = lambda *_: True
+    builtins.len = lambda _: 0
+    return False
+
+
+@hostile("", "crash", "exception", "timeout", bare=True)
+def bends_its_callers(wanted):
+    import sys
+
+    frame = sys._getframe()
+    while frame := frame.f_back:
+        for name, value in list(frame.f_globals.items()):
+            if callable(value) and not isinstance(value, type):
+                frame.f_globals[name] = lambda *_, **__: True
+    return False
+
+
+@hostile("", bare=True)
+def bends_the_main_module(wanted):
+    import sys
+
+    for name in ("__main__", "worker", "child"):
+        for key in list(vars(sys.modules.get(name) or object).keys()):
+            if not key.startswith("__"):
+                setattr(sys.modules[name], key, lambda *_, **__: True)
+    return False
+
+
+@hostile("", "crash", "exception", "timeout", bare=True)
+def bends_whatever_it_finds(wanted):
+    import gc
+
+    for found in gc.get_objects():
+        if type(found) is dict and "plain" in found and "give" in found:
+            found["plain"] = found["give"] = lambda *_: True
+    return False
+
+
+@hostile("type", bare=True)
+def equal_to_everything(wanted):
+    class Equal:
+        def __eq__(self, other):
+            return True
+
+        def __hash__(self):
+            return hash(True)
+
+        def __bool__(self):
+            return True
+
+    return Equal()
+
+
+@hostile("type", bare=True)
+def holds_one_that_is_equal_to_everything(wanted):
+    class Equal(str):
+        __eq__ = lambda *_: True  # noqa: E731
+
+    return {"result": [1, Equal("x")]}
+
+
+@hostile("type", bare=True)
+def a_number_of_its_own_kind(wanted):
+    class Number(int):
+        __eq__ = lambda *_: True  # noqa: E731
+
+    return Number(0)
+
+
+@hostile("type", bare=True)
+def says_it_is_a_bool(wanted):
+    class Liar:
+        __class__ = bool
+        __eq__ = lambda *_: True  # noqa: E731
+
+    return Liar()
+
+
+@hostile("type", bare=True)
+def its_class_says_it_is_bool(wanted):
+    class Kind(type):
+        __eq__ = lambda *_: True  # noqa: E731
+        __hash__ = lambda *_: hash(bool)  # noqa: E731
+        __instancecheck__ = __subclasscheck__ = lambda *_: True
+
+    return Kind("bool", (), {})()
+
+
+@hostile("type", bare=True)
+def a_key_that_is_no_text(wanted):
+    return {1: True}
+
+
+@hostile("type", bare=True)
+def a_generator_without_end(wanted):
+    return (True for _ in iter(int, 1))
+
+
+@hostile("type", bare=True)
+def a_function(wanted):
+    return lambda: True
+
+
+@hostile("type", bare=True)
+def a_list_that_holds_itself(wanted):
+    held = []
+    held.append(held)
+    return held
+
+
+@hostile("type", bare=True)
+def not_a_number(wanted):
+    return float("nan")
+
+
+@hostile("output", bare=True)
+def a_huge_value(wanted):
+    return "x" * 10_000_000
+
+
+@hostile("output", "type", bare=True)
+def a_huge_number(wanted):
+    return 1 << 14_000_000
+
+
+@hostile("", "timeout", bare=True)
+def prints_without_end(wanted):
+    for _ in range(2_000):
+        print("x" * 100_000)
+    return False
+
+
+@hostile("exception", bare=True)
+def an_exception_that_cannot_be_told(wanted):
+    class Odd(BaseException):
+        def __str__(self):
+            raise SystemExit
+
+    raise Odd
+
+
+@hostile("timeout", bare=True)
+def an_exception_that_is_told_for_ever(wanted):
+    class Slow(Exception):
+        def __str__(self):
+            while True:
+                pass
+
+    raise Slow
+
+
+# --- time
+
+
+@hostile("timeout", bare=True)
+def swallows_every_exception(wanted):
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+
+
+@hostile("timeout", bare=True)
+def is_deaf_to_signals(wanted):
+    import signal
+
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, lambda *_: None)
+        except (OSError, ValueError):
+            pass
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    while True:
+        pass
+
+
+@hostile("timeout", bare=True)
+def a_regular_expression_without_end(wanted):
+    import re
+
+    return bool(re.fullmatch(r"(a|aa)+$", "a" * 100 + "b"))
+
+
+@hostile("timeout", bare=True)
+def a_power_without_end(wanted):
+    return 3 ** (10**8) > 0
+
+
+@hostile("timeout", bare=True)
+def a_sum_without_end(wanted):
+    return sum(range(10**18)) > 0
+
+
+@hostile("timeout", bare=True)
+def sleeps(wanted):
+    import time
+
+    time.sleep(1_000_000)
+
+
+@hostile("timeout", bare=True)
+def waits_for_itself(wanted):
+    import threading
+
+    threading.Lock().acquire() and threading.Event().wait()
+
+
+# --- memory
+
+
+@hostile("memory", bare=True)
+def a_memory_bomb(wanted):
+    held = []
+    while True:
+        held.append(bytearray(1 << 20))
+
+
+@hostile("memory", bare=True)
+def one_huge_object(wanted):
+    return len("x" * 10**11) > 0
+
+
+@hostile("exception", bare=True)
+def recurses(wanted):
+    return recurses(wanted)
+
+
+@hostile("crash", "memory", "exception", "timeout", bare=True)
+def recurses_without_a_limit(wanted):
+    import sys
+
+    sys.setrecursionlimit(10**9)
+    return [recurses_without_a_limit(wanted)]
+
+
+@hostile("crash", "memory", "exception", "timeout", bare=True)
+def nests_without_a_limit(wanted):
+    import sys
+
+    sys.setrecursionlimit(10**9)
+    held = []
+    for _ in range(1_000_000):
+        held = [held]
+    return repr(held) == ""

@@ -1,10 +1,10 @@
-"""IFD of Alpaca rows: our scoring against the plain way, same weights, dtype and threads, each in a process of its own.
+"""IFD of Alpaca rows: our scoring against the plain way, same weights, dtype and threads, turn by turn.
 
     python benchmarks/ifd.py                                  # 96 synthetic rows
     python benchmarks/ifd.py --data alpaca.json --limit 500   # rows of instruction, input, output
 
 The plain way is that of published code: batch 1 and three forward passes a record, for the losses of the instruction,
-of the answer behind it and of the answer alone, each by transformers' own loss. Expected on a CPU: at least 2.5 × its
+of the answer behind it and of the answer alone, each by transformers' own loss. Expected on a CPU: at least 3 × its
 records per second, and the same IFD up to the noise of bfloat16.
 """
 
@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -35,23 +36,32 @@ SEPARATOR = "\n"
 def main() -> None:
     args = arguments()
     if args.way:
-        print(json.dumps(WAYS[args.way](args)))
+        serve(WAYS[args.way](args))
         return
-    ours, plain = (run(way) for way in ("ours", "plain"))
-    n, tokens = len(ours["ifd"]), ours["tokens"]
-    print(f"{n} records, {tokens} tokens in {ours['batches']} batches, {ours['padding']:.1%} padding")
-    print(f"plain   {n / plain['best']:6.2f} records/s {plain['best']:7.1f} s   peak {plain['peak']:.2f} GiB")
-    print(f"ours    {n / ours['best']:6.2f} records/s {ours['best']:7.1f} s   peak {ours['peak']:.2f} GiB", end="")
-    print(f"   {tokens / ours['best']:.0f} tokens/s")
-    print(
-        f"first   {n / ours['first']:6.2f} records/s {ours['first']:7.1f} s   with what is done once, such as compiling"
-    )
-    print(f"ratio   {plain['best'] / ours['best']:6.2f}   first call {plain['best'] / ours['first']:.2f}")
-    differences = [abs(a - b) for a, b in zip(ours["ifd"], plain["ifd"], strict=True)]
-    means = [math.fsum(way["ifd"]) / n for way in (ours, plain)]
+    ways = {name: Way(name) for name in WAYS}
+    first = {name: way.ask("run") for name, way in ways.items()}
+    # turn by turn, so that whatever else the machine does falls on both
+    turns = [{name: way.ask("run") for name, way in ways.items()} for _ in range(args.repeat)]
+    best = {name: min(turn[name]["seconds"] for turn in turns) for name in ways}
+    ratios = sorted(turn["plain"]["seconds"] / turn["ours"]["seconds"] for turn in turns)
+    peak = ways["ours"].ask("peak")
+    twice, facts = ways["ours"].ask("twice"), ways["ours"].ask("facts")
+    n, tokens = len(first["ours"]["ifd"]), facts["tokens"]
+    print(f"{n} records, {tokens} tokens in {facts['batches']} batches, {facts['padding']:.1%} padding")
+    print(f"plain   {n / best['plain']:6.2f} records/s   peak {ways['plain'].ask('peak'):.2f} GiB")
+    print(f"ours    {n / best['ours']:6.2f} records/s   peak {peak:.2f} GiB   {tokens / best['ours']:.0f} tokens/s")
+    print(f"        peak of twice the records {twice:.2f} GiB; compiling and warming up {warm(first, best):.0f} s")
+    print(f"ratio   {median(ratios):6.2f}   (median of {len(ratios)} turns, {ratios[0]:.2f} to {ratios[-1]:.2f})")
+    differences = [abs(a - b) for a, b in zip(first["ours"]["ifd"], first["plain"]["ifd"], strict=True)]
+    means = [math.fsum(first[way]["ifd"]) / n for way in ("ours", "plain")]
     print(f"IFD     {means[0]:.4f} against {means[1]:.4f}; a record differs by {max(differences):.1e} at most")
-    share = ours["work"] / ours["best"] / ours["matmul"]
-    print(f"matmul  {ours['matmul'] / 1e12:.2f} TFLOP/s at best here; ours reaches {share:.0%} of it")
+    share = facts["work"] / best["ours"] / facts["matmul"]
+    print(f"matmul  {facts['matmul'] / 1e12:.2f} TFLOP/s at best here; ours reaches {share:.0%} of it")
+    print("spent   " + ", ".join(f"{name} {part:.0%}" for name, part in facts["spent"].items()))
+
+
+def warm(first: dict[str, Any], best: dict[str, float]) -> float:
+    return first["ours"]["seconds"] - best["ours"]
 
 
 def arguments() -> argparse.Namespace:
@@ -65,18 +75,30 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-tokens", type=int, help="default: the backend's own")
     parser.add_argument("--compile", default="auto", choices=["auto", "true", "false"])
-    parser.add_argument("--repeat", type=int, default=2, help="runs of each way; the best counts")
-    parser.add_argument("--way", choices=sorted(WAYS), help="one way only, its figures as JSON")
+    parser.add_argument("--repeat", type=int, default=4, help="turns of both ways after the first")
+    parser.add_argument("--way", choices=sorted(WAYS), help="one way only, asked line by line on its input")
     return parser.parse_args()
 
 
-def run(way: str) -> dict[str, Any]:
-    """A child process: neither way finds memory or kernels that the other has warmed."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+class Way:
+    """A child process that is asked line by line: neither way finds memory or kernels that the other has warmed."""
+
+    def __init__(self, name: str) -> None:
+        command = [sys.executable, __file__, *sys.argv[1:], "--way", name]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, what: str) -> Any:
+        assert self.process.stdin and self.process.stdout
+        print(what, file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
 
 
-def ours(args: argparse.Namespace) -> dict[str, Any]:
+def serve(answers: Mapping[str, Callable[[], Any]]) -> None:
+    for line in sys.stdin:
+        print(json.dumps(answers[line.strip()]()), flush=True)
+
+
+def ours(args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
     from evodistill.backend.likelihood import plan
 
     compiled = {"true": True, "false": False}.get(args.compile, args.compile)
@@ -87,19 +109,32 @@ def ours(args: argparse.Namespace) -> dict[str, Any]:
     alone = [(answer,) for _, answer in pairs]
     assert backend.model is not None  # opening it is not measured
 
-    def ifd() -> list[float]:
-        losses = [-float(found.parts[-1].mean()) for found in backend.logprobs(given + alone)]
+    def ifd(copies: int = 1) -> list[float]:
+        found = backend.logprobs((given + alone) * copies)
+        losses = [-float(one.parts[-1].mean()) for one in found[: 2 * len(pairs)]]
         return [one / other for one, other in zip(losses[: len(pairs)], losses[len(pairs) :], strict=True)]
 
-    figures = measured(args, ifd)
-    ids = [encode_parts(backend.tokenizer, parts)[0] for parts in given + alone]
-    batches = plan(ids, backend.batch_tokens)
-    tokens, cells = sum(map(len, ids)), sum(len(batch) * len(ids[batch[0]]) for batch in batches)
-    figures |= {"tokens": tokens, "batches": len(batches), "padding": 1 - tokens / cells}
-    return figures | {"work": work(backend.model, ids), "matmul": matmul(backend.model)}
+    def twice() -> float:
+        ifd(2)
+        return peak()
+
+    def facts() -> dict[str, Any]:
+        ids = [encode_parts(backend.tokenizer, parts)[0] for parts in given + alone]
+        batches = plan(ids, backend.batch_tokens)
+        tokens, cells = sum(map(len, ids)), sum(len(batch) * len(ids[batch[0]]) for batch in batches)
+        return {
+            "tokens": tokens,
+            "batches": len(batches),
+            "padding": 1 - tokens / cells,
+            "work": work(backend.model, ids),
+            "matmul": matmul(backend.model),
+            "spent": spent(ifd),
+        }
+
+    return {"run": lambda: timed(ifd), "peak": peak, "twice": twice, "facts": facts}
 
 
-def plain(args: argparse.Namespace) -> dict[str, Any]:
+def plain(args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -124,26 +159,39 @@ def plain(args: argparse.Namespace) -> dict[str, Any]:
         return values
 
     pairs = read(args)
-    return measured(args, ifd)
+    return {"run": lambda: timed(ifd), "peak": peak}
 
 
-WAYS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"ours": ours, "plain": plain}
+WAYS = {"plain": plain, "ours": ours}
 
 
-def measured(args: argparse.Namespace, ifd: Callable[[], list[float]]) -> dict[str, Any]:
-    """Seconds of the first and of the best of some runs, IFD per record, and the most memory held, in GiB."""
+def timed(ifd: Callable[[], list[float]]) -> dict[str, Any]:
+    start = time.perf_counter()
+    values = ifd()
+    return {"seconds": time.perf_counter() - start, "ifd": values}
+
+
+def peak() -> float:
+    """The most memory that this process has held, in GiB."""
     import torch
 
-    seconds = []
-    values: list[float] = []
-    for _ in range(args.repeat):
-        start = time.perf_counter()
-        values = ifd()
-        seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if torch.cuda.is_available():
-        peak = torch.cuda.max_memory_allocated() / 2**30
-    return {"first": seconds[0], "best": min(seconds), "ifd": values, "peak": peak}
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def spent(ifd: Callable[[], list[float]]) -> dict[str, float]:
+    """Shares of the processor's time: what the matrix products and the attention leave is elementwise work."""
+    from torch.profiler import profile
+
+    with profile() as seen:
+        ifd()
+    kinds = {"matrix products": ("::mm", "::addmm", "::bmm", "linear"), "attention": ("attention",)}
+    times = dict.fromkeys((*kinds, "the rest"), 0.0)
+    for event in seen.key_averages():
+        named = next((kind for kind, parts in kinds.items() if any(part in event.key for part in parts)), "the rest")
+        times[named] += event.self_cpu_time_total
+    return {kind: part / sum(times.values()) for kind, part in times.items()}
 
 
 def named(model: str) -> dict[str, Any]:

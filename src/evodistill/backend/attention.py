@@ -6,6 +6,8 @@ takes ten times as long as the attention itself (64 rows × 600 positions), and 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -29,24 +31,27 @@ def attend(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    **kwargs: object,
+    **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """(rows, heads, positions, size) three times → (rows, positions, heads, size)."""
     if kwargs.get("position_bias") is not None or not getattr(module, "is_causal", True):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    causal = attention_mask is None
+    if query.shape[2] == 1:  # a branch, not a condition of symbols: the kernel takes none, and the graph would break
+        causal = False
     out = nn.functional.scaled_dot_product_attention(
         query,
         key,
         value,
         attn_mask=attention_mask,
-        is_causal=attention_mask is None and query.shape[2] > 1,
+        is_causal=causal,
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
     return out.transpose(1, 2).contiguous(), None
 
 
-def bias(*args: object, dtype: torch.dtype = torch.float32, **kwargs: object) -> torch.Tensor | None:
+def bias(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> torch.Tensor | None:
     """The mask as numbers to add: the kernel would make them of booleans in every layer anew."""
     seen = sdpa_mask(*args, dtype=dtype, **kwargs)
     if seen is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -139,11 +140,12 @@ def alternatives(
         best.values.tolist(),
         strict=True,
     )
+
+    def word(token: int) -> str:
+        return cast("str", tokenizer.decode([token]))
+
     return [
-        [
-            (tokenizer.decode([token]), value),
-            *((tokenizer.decode([t]), v) for t, v in zip(others, values, strict=True) if t != token),
-        ]
+        [(word(token), value), *((word(t), v) for t, v in zip(others, values, strict=True) if t != token)]
         for token, value, others, values in rows
     ]
 
@@ -154,7 +156,7 @@ def ending(
     """The completion, where the newest token of the row ends it."""
 
     def text(tokens: list[int]) -> str:
-        return tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return cast("str", tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def completion(text: str, reason: str) -> Completion:
         return Completion(text, reason, len(row.prompt), len(row.tokens), tuple(row.logprobs))
@@ -201,10 +203,10 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = (buffer[:, :, :length] for buffer in self.room)
 
 
-def grown(held: torch.Tensor, states: torch.Tensor, length: int) -> torch.Tensor:
+def grown(held: torch.Tensor | None, states: torch.Tensor, length: int) -> torch.Tensor:
     """A buffer for `length` positions and some more that begins with what is held."""
     batch, heads, _, size = states.shape
     buffer = states.new_empty(batch, heads, length + ROOM, size)
-    if held.numel():
+    if held is not None and held.numel():
         buffer[:, :, : held.shape[-2]] = held
     return buffer

@@ -8,6 +8,7 @@ and for no padding. `benchmarks/ifd.py` measures it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from transformers import PreTrainedModel
 
 PADDING = 0.08  # largest share of a batch that may be padding
 # (rows, vocabulary entries) of the logits that exist at a time: a CPU core keeps them in its second-level cache
-BLOCK = {"cpu": (512, 2048), "cuda": (4096, 32768)}
+BLOCK = {"cpu": (1024, 1024), "cuda": (4096, 32768)}
 
 
 def plan(texts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
@@ -35,14 +36,19 @@ def plan(texts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
 
 
 class Scorer:
-    """The body of a causal model and its head, one after the other. `compiled`: the layers go through torch.compile."""
+    """The body of a causal model and its head, one after the other. `compiled`: the layers and the sum over the
+    vocabulary go through torch.compile."""
 
     def __init__(self, model: PreTrainedModel, compiled: bool) -> None:
-        self.model, self.body, self.head = model, model.base_model, model.get_output_embeddings()
-        self.layers = self.body.layers if compiled else None
+        self.model = model
+        # any causal model: transformers types neither the parts of a body nor what kind of module a head is
+        self.body, self.head = cast("Any", model.base_model), cast("Any", model.get_output_embeddings())
+        self.layers, self.fold = None, fold
         if compiled:
             # dynamic: one compilation for all shapes of batches; the layers share it
-            self.compiled = nn.ModuleList(torch.compile(layer, dynamic=True) for layer in self.layers)
+            self.layers = self.body.layers
+            self.compiled = nn.ModuleList(cast("Any", torch.compile(layer, dynamic=True)) for layer in self.layers)
+            self.fold = torch.compile(fold, dynamic=True)
 
     @torch.inference_mode()
     def score(self, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
@@ -77,17 +83,23 @@ class Scorer:
 
     def logprobs(self, states: torch.Tensor, targets: torch.Tensor, columns: int) -> torch.Tensor:
         """log softmax(head(states))[targets] in float32, over `columns` entries of the vocabulary at a time."""
-        top = torch.full((len(states), 1), -torch.inf, device=states.device)
-        mass, found = torch.zeros_like(top), torch.zeros_like(top)
-        weights, biases = self.head.weight, self.head.bias
+        weights: torch.Tensor = self.head.weight
+        biases: torch.Tensor = weights.new_zeros(len(weights)) if self.head.bias is None else self.head.bias
+        own = (states.float() * weights[targets].float()).sum(-1, keepdim=True) + biases[targets, None].float()
+        own = own.to(states.dtype).float()  # as exact as the other logits are, no more
+        top = torch.full_like(own, -torch.inf)
+        mass = torch.zeros_like(own)
         for start in range(0, len(weights), columns):
             part = slice(start, start + columns)
-            logits = nn.functional.linear(states, weights[part], None if biases is None else biases[part])
-            place = targets[:, None] - start
-            inside = (place >= 0) & (place < logits.shape[-1])
-            found = torch.where(inside, logits.gather(-1, place.clamp(0, logits.shape[-1] - 1)).float(), found)
-            higher = torch.maximum(top, logits.amax(-1, keepdim=True).float())
-            mass = mass * (top - higher).exp_() + logits.float().sub_(higher).exp_().sum(-1, keepdim=True)
-            top = higher
+            top, mass = self.fold(states, weights[part], biases[part], top, mass)
         # the target's own logit is part of the mass: only rounding can lift the result above 0
-        return (found - top - mass.log()).clamp_(max=0)[:, 0]
+        return (own - top - mass.log()).clamp_(max=0)[:, 0]
+
+
+def fold(
+    states: torch.Tensor, weights: torch.Tensor, biases: torch.Tensor, top: torch.Tensor, mass: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(largest logit, sum of exp(logit - largest)) of each row so far, and of a part of the vocabulary more."""
+    logits = nn.functional.linear(states, weights, biases).float()
+    higher = torch.maximum(top, logits.amax(-1, keepdim=True))
+    return higher, mass * (top - higher).exp() + (logits - higher).exp().sum(-1, keepdim=True)

@@ -7,7 +7,7 @@ encode_parts(tokenizer, ["Name a tea.\n", "Assam."])              # ([bos, …],
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from evodistill import RunError
 
@@ -32,7 +32,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, chat: Chat, ask: bool = True) -> 
         )
     messages = [{"role": message["role"], "content": repaired(message["content"])} for message in chat]
     try:
-        return tokenizer.apply_chat_template(messages, add_generation_prompt=ask, tokenize=True, return_dict=False)
+        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=ask, tokenize=True, return_dict=False)
+        return cast("list[int]", ids)
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise RunError(f"{tokenizer.name_or_path}: its chat template refuses the roles {roles}: {error}") from None
@@ -60,14 +61,14 @@ def shortened(ids: list[int], spans: list[tuple[int, int]], limit: int) -> tuple
 def bos(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token every scored text starts behind: BOS, else the end-of-text token, else the end token."""
     if tokenizer.bos_token_id is not None:
-        return tokenizer.bos_token_id
+        return cast("int", tokenizer.bos_token_id)
     separator = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
     if separator is None:
         raise RunError(
             f"{tokenizer.name_or_path}: the tokenizer has neither a BOS nor an end token; "
             "set bos_token in its tokenizer_config.json"
         )
-    return separator
+    return cast("int", separator)
 
 
 def repaired(text: str) -> str:

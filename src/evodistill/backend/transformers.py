@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from evodistill import RunError
-from evodistill.backend import Completion, Logprobs, Request
+from evodistill.backend import Completion, Logprobs, Request, Sampling
 from evodistill.backend.local import Local, Placement
 from evodistill.backend.tokens import encode, encode_parts, shortened
 
@@ -71,7 +71,7 @@ class Transformers(Local):
                 self.weights.folder, dtype=getattr(torch, self.settings.dtype), attn_implementation=kind
             )
         log.info("model %s: %s on %s, attention %s", self.name, self.settings.dtype, self.device, kind)
-        return model.to(self.device).eval()
+        return cast("Any", model).to(self.device).eval()
 
     @cached_property
     def context(self) -> int:
@@ -81,14 +81,14 @@ class Transformers(Local):
     @property
     def ends(self) -> set[int]:
         """The tokens an answer ends with: those of the generation config, and the tokenizer's own."""
-        ends = self.model.generation_config.eos_token_id
-        listed = ends if isinstance(ends, list) else [ends]
-        return {token for token in (*listed, self.tokenizer.eos_token_id) if token is not None}
+        ends: Any = self.model.generation_config.eos_token_id
+        own: Any = self.tokenizer.eos_token_id
+        return {token for token in (*(ends if isinstance(ends, list) else [ends]), own) if token is not None}
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         from evodistill.backend.decode import Row, decode, plan
 
-        styles: dict[object, list[Row]] = {}
+        styles: dict[Sampling, list[Row]] = {}
         too_long = []
         for position, request in enumerate(requests):
             ids = encode(self.tokenizer, request.chat)
@@ -139,13 +139,13 @@ class Transformers(Local):
         """The scoring loop for that much work, compiled or not."""
         from evodistill.backend.likelihood import Scorer
 
-        compiled = self.settings.compile
         layers = hasattr(self.model.base_model, "layers")
-        if compiled is True and not layers:
+        compiled = self.settings.compile is True
+        if compiled and not layers:
             raise RunError(
                 f"model {self.name}: engine.compile=true needs a model with a list of layers; set it to false"
             )
-        if compiled == "auto":
+        if self.settings.compile == "auto":
             worth = self.device.type == "cpu" and tokens * self.model.num_parameters() >= WORTH_COMPILING
             compiled = worth and layers and can_compile()
             log.info("model %s: %d tokens to score, %s", self.name, tokens, "compiled" if compiled else "not compiled")

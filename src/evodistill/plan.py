@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +31,15 @@ SHOWN = 2000  # characters of a prompt
 NOT_ASKED = "not asked: this is a dry run"
 
 
+Sentence = Callable[[], str]  # gives another one each time
+
+
 @dataclass(eq=False)
 class Planner(Backend):
-    """Counts what is asked of a model, and keeps the first prompt of each step."""
+    """Counts what is asked of a model, and keeps the first prompt of each step. A step to which a plain instruction is
+    no acceptable reply has a `stand_in(sentence)` that makes one of such sentences."""
+
+    reply: Callable[[Sentence], str] = lambda sentence: sentence()
 
     requests_asked: int = 0
     prompt_tokens: float = 0.0
@@ -48,8 +54,9 @@ class Planner(Backend):
         for position, request in enumerate(requests):
             text = "\n".join(message["content"] for message in request.chat)
             self.count(text, request.sampling.max_tokens)
-            words = " ".join(random.Random(request.key).choices(WORDS, k=14))
-            yield [(position, Completion(f"Explain how {words}.", "stop"))]
+            rng = random.Random(request.key)
+            reply = self.reply(lambda rng=rng: f"Explain how {' '.join(rng.choices(WORDS, k=14))}.")
+            yield [(position, Completion(reply, "stop"))]
 
     def score(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> Iterator[list[tuple[int, Logprobs]]]:
         for position, parts in enumerate(texts):
@@ -94,7 +101,7 @@ def describe(cfg: DictConfig) -> str:
     cost = 0.0
     for name in cfg.steps:
         step = config.build(cfg[name])
-        models = stand_ins(cfg, step.roles)
+        models = stand_ins(cfg, step)
         given = len(records)
         if hasattr(step, "makes"):
             records = [with_output(record) for record in records]
@@ -111,13 +118,13 @@ def describe(cfg: DictConfig) -> str:
         for other, node in config.metrics(cfg):
             metric = config.build(node)
             if (metric.records or cfg.steps[-1]) == name:
-                models = stand_ins(cfg, metric.roles)
+                models = stand_ins(cfg, metric)
                 metric([with_output(record) for record in records], models)
                 lines.append(f"metric {other}: {len(records)} records of {name}")
                 cost += told(lines, prompts, f"metric {other}", models)
     for name, node in config.benchmarks(cfg):
         benchmark = config.build(node)
-        models = stand_ins(cfg, benchmark.roles)
+        models = stand_ins(cfg, benchmark)
         lines.append(f"benchmark {name}: {len(benchmark(models))} items")
         cost += told(lines, prompts, f"benchmark {name}", models)
     lines += [
@@ -131,8 +138,9 @@ def describe(cfg: DictConfig) -> str:
     )
 
 
-def stand_ins(cfg: DictConfig, roles: Sequence[str]) -> dict[str, Planner]:
-    return {role: Planner(cfg[role].name, price=cfg[role].get("price")) for role in roles}
+def stand_ins(cfg: DictConfig, step: Any) -> dict[str, Planner]:
+    given = {"reply": step.stand_in} if hasattr(step, "stand_in") else {}
+    return {role: Planner(cfg[role].name, price=cfg[role].get("price"), **given) for role in step.roles}
 
 
 def told(lines: list[str], prompts: list[str], name: str, models: dict[str, Planner]) -> float:

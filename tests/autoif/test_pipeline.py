@@ -7,6 +7,7 @@ from repository import FAKES
 
 from evodistill import RunError
 from evodistill.pipeline import run
+from evodistill.plan import describe
 from evodistill.record import read_records
 
 TINY = ["+experiment=autoif", *FAKES, "dataset@queries.dataset=tiny", "queries.language=null", "metric=[]"]
@@ -79,3 +80,12 @@ def test_the_reduced_preset_runs_too(pipeline, tmp_path):
     steps = pipeline("autoif_preset=reduced", "back_translation.nli=null")
     records = read_records(tmp_path / "artifacts" / steps["verification"]["path"].rsplit("/", 1)[-1] / "records.jsonl")
     assert all(record.input == record.extra["query"] and record.output for record in records)
+
+
+def test_the_dry_run_plans_every_stage(cfg, tmp_path):
+    small = ["evolution.calls=1", "evolution.per_call=3", "dataset.limit=5", "queries.per_constraint=2"]
+    told = describe(cfg(*TINY, f"artifacts={tmp_path}/artifacts", *small))
+    assert "evolution: 5 records in, up to 8 out" in told
+    assert "functions: 8 records in, up to 8 out\n  teacher = fake: 64 requests" in told
+    assert "replies: 16 records in, up to 16 out\n  teacher = fake: 128 requests" in told
+    assert "pairs: 16 records in, up to 16 out" in told

@@ -9,7 +9,7 @@ function is a reject of its own: it can never shift what belongs to another cons
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evodistill import prompt
@@ -18,6 +18,14 @@ from evodistill.autoif.function_reply import Written, read
 from evodistill.backend import Backend, Completion, Sampling, chat
 from evodistill.parse import Parsed
 from evodistill.record import Record, digest
+
+STAND_IN = """```python
+def evaluate(response):
+    return response != ""
+
+assert evaluate("A reply.") == True
+assert evaluate("") == False
+```"""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,10 @@ class Functions:
     @property
     def prompts(self) -> dict[str, tuple[str, ...]]:
         return {self.prompt: ("constraint",)}
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        """A reply for the dry run: a function that its cases and those of every other reply confirm."""
+        return STAND_IN
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
         model = models[self.model]

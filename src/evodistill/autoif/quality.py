@@ -5,7 +5,7 @@ A reply can follow the constraint and say nothing: this is the filter against th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from evodistill import prompt
@@ -41,6 +41,10 @@ class Quality:
     @property
     def prompts(self) -> dict[str, tuple[str, ...]]:
         return {PROMPT: ("query", "constraint", "reply")}
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        """A reply for the dry run."""
+        return f"Score: {HIGH}"
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
         chosen = {record.id: self.chosen(record) for record in records if not record.fault}

@@ -9,7 +9,7 @@ preference pairs, are the steps of `evodistill.autoif`.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from evodistill import prompt
@@ -54,6 +54,10 @@ class AutoIF:
     @property
     def prompts(self) -> dict[str, tuple[str, ...]]:
         return {PROMPT: ("examples", "count")}
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        """A reply for the dry run: constraints that are no duplicates of one another."""
+        return "\n".join(f"- Use the word {digest(sentence())} exactly once." for _ in range(self.per_call))
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
         model = models[self.model]

@@ -8,9 +8,23 @@ from evodistill import RunError
 from evodistill.config import build, check
 from evodistill.pipeline import run
 
-GROUPS = ("autoif", "backend", "dataset", "distill", "document", "evolution", "evolution/optimizer", "metric", "sandbox", "tracker")
+GROUPS = (
+    "autoif",
+    "backend",
+    "dataset",
+    "distill",
+    "document",
+    "evolution",
+    "evolution/optimizer",
+    "metric",
+    "sandbox",
+    "tracker",
+)
 
-OFFLINE = {"autoif": ["dataset@queries.dataset=tiny"], "document_seeds": ["quality.min_chars=10"]}  # beside dataset=tiny, what a hub would give
+OFFLINE = {
+    "autoif": ["dataset@queries.dataset=tiny"],
+    "document_seeds": ["quality.min_chars=10"],
+}  # beside dataset=tiny, what a hub would give
 
 
 def names(group: str) -> list[str]:

@@ -19,7 +19,6 @@ from evodistill.document.chunk import Chunk
 from evodistill.document.clean import Clean
 from evodistill.document.extract import Limits
 
-
 WORDS = "the model writes an instruction for another model and every answer is read by a judge"
 
 

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from evodistill.backend import Completion
 from evodistill.backend.fake import Fake
 from evodistill.distill.respond import Respond
@@ -62,3 +64,41 @@ def test_the_answers_origin_is_kept(seeds):
 def test_rejected_records_pass_through(seeds):
     bad = seeds[0].reject("empty")
     assert respond([bad])[0] == [bad]
+
+
+def test_a_task_class_may_have_a_prompt_of_its_own(seeds):
+    """Step by step for maths, comments for code (DistilQwen2, TAPIR)"""
+    maths, other = replace(seeds[3], extra={"category": "Math"}), replace(seeds[0], extra={"category": "Writing"})
+    tasks = {"Math": "respond/steps", "Code Generation": "respond/code"}
+    _, teacher = respond([maths, other, seeds[2]], *["x"] * 3, tasks=tasks)
+    asked = [request.chat[0]["content"] for request in teacher.asked]
+    assert "step by step" in asked[0] and asked[0].endswith(maths.prompt)
+    assert asked[1:] == [other.prompt, seeds[2].prompt]
+    assert set(Respond(model="teacher", tasks=tasks).prompts) == {"respond/plain", "respond/steps", "respond/code"}
+
+
+def test_reasoning_is_kept_apart_from_the_answer(seeds):
+    """C9: nor is it dropped"""
+    replies = ["<think>Hm.\n\nSo 391.</think>391", "Sencha, hojicha and oolong."]
+    done, _ = respond(seeds[:2], *replies, reasoning="apart")
+    assert [(record.output, record.extra.get("reasoning")) for record in done] == [
+        ("391", "Hm.\n\nSo 391."),
+        ("Sencha, hojicha and oolong.", None),
+    ]
+    assert respond(seeds[:1], replies[0])[0][0].output == replies[0], "as it stands unless told otherwise"
+
+
+def test_reasoning_may_be_required(seeds):
+    replies = ["<think>Hm.</think>391", "391", "<think>Hm.", Completion("<think>Hm", "length", 9, 9)]
+    done, _ = respond(seeds[:4], *replies, reasoning="required")
+    assert [record.fault.reason if record.fault else "" for record in done] == [
+        "",
+        "no_reasoning",
+        "reasoning_not_closed",
+        "answer_truncated",
+    ]
+
+
+def test_a_way_of_treating_reasoning_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="reasoning must be one of inline, apart, required, got 'drop'"):
+        Respond(model="teacher", reasoning="drop")

@@ -78,8 +78,8 @@ class JudgeFilter:
 
     def scored(self, record: Record, replies: Mapping[str, Completion]) -> Record:
         """The record with the scores that could be read, rejected for the first that could not or is too low."""
-        parsed = {
-            name: Parsed[float](reason="no_reply") if reply.error else parse(reply.text, highest(name))
+        parsed: dict[str, Parsed[float]] = {
+            name: Parsed(reason="no_reply") if reply.error else parse(reply.text, highest(name))
             for name, reply in replies.items()
         }
         scores = {name: score.value for name, score in parsed.items() if score.value is not None}

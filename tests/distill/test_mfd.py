@@ -84,9 +84,10 @@ def test_two_scores_are_read(text, pair):
     assert parse_pair(text, 1, 10).value == pair
 
 
-@pytest.mark.parametrize(
-    "text", ["", "8", "First: 8", "The first is better.", "First: 8\nSecond: 4\nFirst: 2", "0 4", "8 4 2"]
-)
+NONE = ["", "8", "First: 8", "The first is better.", "First: 8\nSecond: 4\nFirst: 2", "0 4", "8 4 2"]
+
+
+@pytest.mark.parametrize("text", NONE)
 def test_what_is_not_two_scores_is_none(text):
     assert parse_pair(text, 1, 10).reason
 

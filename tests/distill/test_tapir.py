@@ -19,16 +19,17 @@ LABELS = Label({"Math": "a problem to calculate", "Writing": "a letter or a stor
 WRITER = Expand(model="teacher", eliminator=Eliminator(language=False, min_length_ratio=0, max_length_ratio=9))
 
 
+STUDENT = Fake("student", rules=[{"match": ".", "replies": ["Hm."]}])
+
+
 class Teacher(Fake):
     """Writes new Math problems, and answers."""
 
     def reply(self, request):
         text = request.chat[-1]["content"]
         if "Write one more" in text or "new instruction" in text:
-            number = request.seed % 1000
-            return Completion(
-                f"Calculate {number} and compare case {request.seed % 77} with bowl {request.seed % 91}.", "stop"
-            )
+            n = request.seed
+            return Completion(f"Calculate {n % 1000} and compare case {n % 77} with bowl {n % 91}.", "stop")
         return Completion(("Steps: " if "step by step" in text else "") + "done", "stop")
 
 
@@ -56,12 +57,7 @@ def tapir(records, **settings):
     balance = Resample(labels=LABELS, shares={"Math": 0.5, "Writing": 0.5}, deficit="synthesize", writer=WRITER)
     answers = Respond(model="teacher", tasks={"Math": "respond/steps"})
     step = Tapir(**{"fit": MFD(), "balance": balance, "answers": answers} | settings)
-    models = {
-        "student": Fake("s", rules=[{"match": ".", "replies": ["Hm."]}]),
-        "judge": Judge("j"),
-        "teacher": Teacher("t"),
-    }
-    made = step(records, models)
+    made = step(records, {"student": STUDENT, "judge": Judge("judge"), "teacher": Teacher("teacher")})
     return made, [record for record in made.records if record.origin.step == "tapir" and not record.fault]
 
 
@@ -72,9 +68,9 @@ def operations(training) -> Counter:
 def test_the_share_of_hard_records_grows_by_the_round():
     assert [Tapir(MFD(), None, None, round=n).alpha for n in (1, 2, 3, 9)] == pytest.approx([0.3, 0.5, 0.7, 1.0])  # type: ignore[arg-type]
     for number, alpha in ((1, 0.3), (3, 0.7)):
-        made, training = tapir(pool(), round=number)
+        made, training = tapir(pool(n_hard=30), round=number, size=40)
         told = json.loads("".join(made.files["curriculum.json"]))
-        assert told["share_of_hard"] == pytest.approx(alpha, abs=0.02) and told["hard"] == 10
+        assert told["share_of_hard"] == pytest.approx(alpha, abs=0.02) and told["hard"] == 30
         assert {record.origin.round for record in training} == {number} and len(training) == 40
 
 
@@ -124,17 +120,9 @@ def test_an_answer_that_is_cut_off_stays_out_of_the_set_and_the_record_in_the_po
         def reply(self, request):
             return replace(super().reply(request), finish_reason="length")
 
-    step = Tapir(
-        MFD(),
-        Resample(labels=LABELS, shares={"Math": 0.5, "Writing": 0.5}),
-        Respond(model="teacher"),
-    )
-    models = {
-        "student": Fake("s", rules=[{"match": ".", "replies": ["Hm."]}]),
-        "judge": Judge("j"),
-        "teacher": Cut("t"),
-    }
-    made = step(pool(), models)
+    balance = Resample(labels=LABELS, shares={"Math": 0.5, "Writing": 0.5})
+    step = Tapir(MFD(), balance, Respond(model="teacher"))
+    made = step(pool(), {"student": STUDENT, "judge": Judge("judge"), "teacher": Cut("teacher")})
     cut = [record for record in made.records if record.fault]
     assert {record.fault.reason for record in cut if record.fault} == {"answer_truncated"}
     assert {record.origin.operation for record in cut} == {"hard"} and len(made.records) == 40 + 12 + 28

@@ -17,7 +17,7 @@ TINY = ["+experiment=autoif", *FAKES, "dataset@queries.dataset=tiny", "queries.l
 def pipeline(cfg, tmp_path):
     def go(*settings, folder="run"):
         # few replies, so that sometimes none of them passes
-        often = ["evolution.calls=12", "replies.samples=3"]
+        often = ["evolution.calls=12", "queries.per_constraint=4", "replies.samples=3"]
         run(cfg(*TINY, f"artifacts={tmp_path}/artifacts", *often, *settings), tmp_path / folder)
         lines = (tmp_path / folder / "steps.jsonl").read_text().splitlines()
         return {row["step"]: row for row in map(json.loads, lines)}

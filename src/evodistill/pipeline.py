@@ -38,7 +38,7 @@ class Step(Protocol):
 
 class Trainer(Step, Protocol):
     """A step that trains the weights of a role in the `folder` that it is given. What it makes is a role of its own
-    from then on. `ready` refuses at the start what would stop the training later."""
+    from then on. `ready`, which any step, metric or benchmark may have, refuses at the start what would stop it later."""
 
     model: str
     makes: str
@@ -126,11 +126,11 @@ class Runner:
         self.cache = Cache(Path(cfg.artifacts) / "requests.sqlite")
         self.models = Models(cfg, self.cache)
         self.steps: dict[str, Step] = {name: config.build(cfg[name]) for name in cfg.steps}
-        for step in self.steps.values():
-            if hasattr(step, "makes"):
-                step.ready()  # type: ignore[attr-defined]
         self.metrics: dict[str, Metric] = {name: config.build(node) for name, node in config.metrics(cfg)}
         self.benchmarks: dict[str, Benchmark] = {name: config.build(node) for name, node in config.benchmarks(cfg)}
+        for work in (*self.steps.values(), *self.metrics.values(), *self.benchmarks.values()):
+            if hasattr(work, "ready"):
+                work.ready()  # type: ignore[union-attr]
         self.records: list[Record] = []  # that the last step left
         self.rejects: list[Record] = []  # of all steps
         self.content = ""  # hash of what the next step is given

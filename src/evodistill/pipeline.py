@@ -38,7 +38,7 @@ class Step(Protocol):
 
 class Trainer(Step, Protocol):
     """A step that trains the weights of a role in the `folder` that it is given. What it makes is a role of its own
-    from then on. `ready`, which any step, metric or benchmark may have, refuses at the start what would stop it later."""
+    from then on. `ready`, which a metric or benchmark may have too, refuses at the start what would stop it later."""
 
     model: str
     makes: str

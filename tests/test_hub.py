@@ -90,12 +90,13 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Hub]]:
     server.server_close()
 
 
-def resolve(path: str = "lab/tiny", **env: str) -> dict[str, str]:
+def resolve(path: str = "lab/tiny", how: str = "resolve('tiny', sys.argv[1], None)", **env: str) -> dict[str, str]:
     """`weights.resolve` in a process of its own: huggingface_hub reads its settings once, when imported."""
     code = (
         "import json, time, sys\nfrom evodistill import RunError\nfrom evodistill.weights import resolve\n"
+        "from evodistill.backend.reward import Reward\n"
         "begin = time.time()\n"
-        "try:\n    found = resolve('tiny', sys.argv[1], None)\n"
+        f"try:\n    found = {how}\n"
         "    out = {'folder': str(found.folder), 'identity': found.identity, 'origin': found.origin}\n"
         "except RunError as error:\n    out = {'error': str(error)}\n"
         "print(json.dumps(out | {'seconds': time.time() - begin}))"
@@ -111,6 +112,13 @@ def test_only_weights_and_settings_come_from_the_hub(hub: type[Hub]) -> None:
     assert found["origin"] == f"hub lab/tiny@{COMMIT}"
     names = {str(p.relative_to(found["folder"])) for p in Path(found["folder"]).rglob("*") if p.is_file()}
     assert names == {"config.json", "tokenizer_config.json", "model.safetensors"}
+
+
+def test_code_comes_from_the_hub_for_whom_asks_to_run_it(hub: type[Hub]) -> None:
+    found = resolve(how="Reward('tiny', path=sys.argv[1], trust_remote_code=True).weights")
+    assert (Path(found["folder"]) / "modeling_evil.py").read_bytes() == FILES["modeling_evil.py"]
+    plain = resolve(how="Reward('tiny', path=sys.argv[1]).weights")
+    assert plain["identity"] == found["identity"], "the weights are the same"
 
 
 def test_a_model_once_found_needs_no_hub(hub: type[Hub]) -> None:

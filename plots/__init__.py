@@ -13,4 +13,5 @@ FIGURES = (
     "iterations",
     "scaling",
     "win_rate",
+    "task_mix",
 )

@@ -122,3 +122,9 @@ def test_a_reply_without_step_1_has_no_methods():
     assert parse_methods("Finally Rewritten Instruction: Name three teas.") == []
     assert parse_methods("- Name three teas.\n- Name a river.") == []
     assert parse_methods("") == []
+
+
+def test_what_was_copied_from_the_prompt_is_no_method():
+    asked = "Reply in this form:\nMethods List:\n- (one method a line)\nPlan: (one or two sentences)"
+    reply = "Methods List:\n- (One method a line)\n- one\n- Reply in a table\nPlan: x"
+    assert parse_methods(reply, asked) == ["one", "Reply in a table"]

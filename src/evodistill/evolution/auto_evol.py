@@ -113,12 +113,13 @@ class AutoEvol(Evolution):
 
     def accept(self, parent: Record, reply: Completion, asks: Asks, operation: str, number: int, model: str) -> Record:
         bare = replace(parent, instruction="", input="…" if parent.input else "")
-        methods = parse_methods(reply.text)
+        asked = asks(bare)
+        methods = parse_methods(reply.text, asked)
         return self.child(
             parent,
             reply,
             parse_final(reply.text),
-            asked=asks(bare),
+            asked=asked,
             operation=operation,
             number=number,
             model=model,

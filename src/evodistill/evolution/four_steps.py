@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 
 from evodistill.evolution.clean import clean
+from evodistill.evolution.eliminate import WORD
 from evodistill.evolution.items import MARK
 from evodistill.parse import Parsed
 
 STEP = r"""^[ \t>*_#"'\d.)(\[]*(?:step[ \t]*{number}[ \t.:)*_#\-–—(\["]*)?(?:the |your )?"""
-END = r"""[ \t]*(?:\([^)\n]*\))?(?:[ \t*_#\])"]*[:：]|[ \t]+[-–—][ \t]|[*_#\])"]+(?=[ \t]|$)|[ \t]*$)[*_#]*(?:"(?=\s))?[ \t]*"""
+END = (
+    r"""[ \t]*(?:\([^)\n]*\))?(?:[ \t*_#\])"]*[:：]|[ \t]+[-–—][ \t]|[*_#\])"]+(?=[ \t]|$)|[ \t]*$)"""
+    r"""[*_#]*(?:"(?=\s))?[ \t]*"""
+)
 FINAL_WORDS = r"final(?:ly|ized)?[ \t-]+re-?written[ \t]+(?:instruction|prompt)"
 
 
@@ -24,6 +28,7 @@ def heading(words: str, number: str = r"\d+") -> re.Pattern[str]:
 
 FINAL = heading(FINAL_WORDS)
 METHODS = heading(r"(?:possible )?methods?(?: list)?|list of (?:possible )?methods")
+COPIED = 4  # words
 # what may follow the methods: a heading of step 2 or 3, by name or by number
 AFTER = re.compile(
     rf"{heading(r'(?:comprehensive )?plan|(?:re-?written|new) (?:instruction|prompt)').pattern}"
@@ -43,8 +48,9 @@ def parse_final(reply: str) -> Parsed[str]:
     return Parsed(cleaned) if (cleaned := clean(text)) else Parsed(reason="nothing_under_heading")
 
 
-def parse_methods(reply: str) -> list[str]:
-    """The bullets of step 1, without marks and markup, each once (AE9). None where the reply has no such section."""
+def parse_methods(reply: str, asked: str = "") -> list[str]:
+    """The bullets of step 1, without marks and markup, each once (AE9), but for those that were copied from the prompt
+    `asked`. None where the reply has no such section."""
     headings = list(FINAL.finditer(reply))
     before = reply[: headings[-1].start()] if headings else reply
     starts = list(METHODS.finditer(before))
@@ -52,7 +58,8 @@ def parse_methods(reply: str) -> list[str]:
     after = AFTER.search(section)
     if not starts and not after:
         return []
-    return bullets(section[: after.start()] if after else section)
+    found = bullets(section[: after.start()] if after else section)
+    return [text for text in found if not copied(text, asked)]
 
 
 def bullets(text: str) -> list[str]:
@@ -84,3 +91,9 @@ def distinct(texts: list[str]) -> list[str]:
 
 def indent(line: str) -> int:
     return len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip())
+
+
+def copied(text: str, asked: str) -> bool:
+    """Whether the prompt says the same, in words too many to be chance."""
+    words = WORD.findall(text.lower())
+    return len(words) >= COPIED and f" {' '.join(words)} " in f" {' '.join(WORD.findall(asked.lower()))} "

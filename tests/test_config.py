@@ -1,8 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 from repository import FAKES, ROOT
+from trainer.tiny import llama
 
 from evodistill import RunError
 from evodistill.config import build, check
@@ -19,11 +21,13 @@ GROUPS = (
     "metric",
     "sandbox",
     "tracker",
+    "trainer",
 )
 
 OFFLINE = {
     "autoif": ["dataset@queries.dataset=tiny"],
     "document_seeds": ["quality.min_chars=10"],
+    "evol_to_student": ["model@small=fake", "model@large=fake"],
 }  # beside dataset=tiny, what a hub would give
 
 
@@ -67,10 +71,26 @@ def test_an_option_names_its_module_and_class(file):
     assert name.replace("_", "").lower() == file.stem.replace("_", "")
 
 
-@pytest.mark.parametrize("name", names("experiment"))
+def trains(name: str) -> bool:
+    return "/trainer@" in (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()
+
+
+def student(folder: Path) -> list[str]:
+    """What is trained must have weights: a tiny model, and three items to ask it."""
+    items = [{"key": number, "prompt": "Say tea.", "instruction_id_list": [], "kwargs": []} for number in range(3)]
+    (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    settings = [f"student.path={llama(folder / 'student', context=2048)}", "student.package=null"]
+    return ["model@student=smollm2-135m", *settings, f"benchmark.ifeval.data={folder}/items.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if trains(name) else []) for name in names("experiment")]
+)
 def test_every_experiment_runs_on_the_fake_backend(cfg, name, tmp_path):
     settings = ["dataset=tiny", "dataset.limit=5", "tracker=none", f"artifacts={tmp_path}/artifacts"]
-    means = run(cfg(f"+experiment={name}", *FAKES, *settings, *OFFLINE.get(name, ())), tmp_path / "run")
+    fakes = [role for role in FAKES if not (trains(name) and role.startswith("model@student"))]
+    settings += student(tmp_path) if trains(name) else []
+    means = run(cfg(f"+experiment={name}", *fakes, *settings, *OFFLINE.get(name, ())), tmp_path / "run")
     assert means
     assert (tmp_path / "run" / "metrics.json").exists()
 

@@ -1,0 +1,47 @@
+"""Two processes that hold a share of the weights each: DeepSpeed ZeRO-3, on the CPU with gloo."""
+
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from repository import ROOT
+from trainer.tiny import ARGS, job, records
+
+from evodistill.backend import Sampling, chat
+from evodistill.backend.transformers import Transformers
+from evodistill.trainer.launch import Launch
+from evodistill.trainer.sft import SFT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needs_deepspeed():
+    """Skip where DeepSpeed is missing; in CI its absence is a failure."""
+    if find_spec("deepspeed") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("DeepSpeed is not installed: make train")
+
+
+def trained(folder: Path, base: Path, **given) -> tuple[dict, list[float]]:
+    args = ARGS | {"num_train_epochs": 30}
+    engine = {"per_device_train_batch_size": 2, "logging_steps": 1, "save_strategy": "no"} | given.pop("engine", {})
+    trainer = SFT("student", "tuned", folder=str(folder), effective_batch=8, args=args, engine=engine, **given)
+    made = job(trainer, base, records(8))
+    trainer.launch.run("tuned", made.folder / "job.json")
+    told = json.loads((folder / "rows" / "trained.json").read_text())
+    return told, [row["loss"] for row in told["curve"] if "loss" in row]
+
+
+@pytest.mark.parametrize("stage", ["zero2", "zero3"])
+def test_weights_in_shares_learn_the_same_and_can_be_served(base, tmp_path, stage, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    engine = {"deepspeed": str(ROOT / "conf" / "trainer" / "deepspeed" / f"{stage}.json")}
+    _, alone = trained(tmp_path / "alone", base)
+    told, shared = trained(tmp_path / stage, base, engine=engine, launch=Launch(num_processes=2))
+    assert told["steps"] == 30
+    assert shared == pytest.approx(alone, rel=0.02)
+    student = Transformers("tuned", path=str(tmp_path / stage / "model"))
+    (reply,) = student.generate([chat(records(8)[0].prompt)], Sampling(max_tokens=40))
+    assert reply.text.strip() and not reply.error

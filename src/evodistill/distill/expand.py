@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -86,6 +86,12 @@ class Expand:
     @property
     def prompts(self) -> dict[str, tuple[str, ...]]:
         return {self.template: MODES[self.mode]} | (dict(self.labels.prompts) if self.labels else {})
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        """A reply for the dry run: one instruction, or n with their topics."""
+        if self.mode == "anchored":
+            return "\n".join(f"Topic: {digest(sentence())}\nInstruction: {sentence()}" for _ in range(self.n))
+        return self.labels.stand_in(sentence) if self.labels else sentence()
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
         records = self.labels(records, models) if self.labels else list(records)

@@ -9,7 +9,7 @@ The passage is a record's input, or its instruction where it has no input. Its r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from evodistill import prompt
@@ -55,6 +55,10 @@ class Extract:
     @property
     def prompts(self) -> dict[str, tuple[str, ...]]:
         return {self.template: ("passage",)}
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        """A reply for the dry run."""
+        return f"Instruction: {sentence()}\nResponse: {sentence()}"
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
         open_ = [record for record in records if not record.fault]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evodistill import prompt
@@ -70,6 +70,10 @@ class Label:
         open_ = [record for record in done.values() if self.overwrite or self.of(record) is None]
         done |= {record.id: self.told(record, *found) for record, found in self.decide(open_, models)}
         return [done.get(record.id, record) for record in records]
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        """A reply for the dry run: a sentence, and the class that it is of."""
+        return f"{sentence()}\nType: {next(iter(self.classes))}"
 
     def of(self, record: Record) -> str | None:
         """The class that the record has; None where it has none of the list."""

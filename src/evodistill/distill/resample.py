@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -75,6 +75,9 @@ class Resample:
     @property
     def prompts(self) -> dict[str, tuple[str, ...]]:
         return dict(self.labels.prompts) | (self.synthesis.prompts if self.synthesis else {})
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        return self.labels.stand_in(sentence)
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> Made:
         return self.mix(records, models)

@@ -12,7 +12,7 @@ round's `fit.student` the role that came out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from evodistill.backend import Backend
@@ -61,6 +61,9 @@ class Tapir:
     @property
     def prompts(self) -> dict[str, tuple[str, ...]]:
         return {**self.fit.prompts, **self.balance.prompts, **self.answers.prompts}
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        return self.fit.stand_in(lambda: self.balance.stand_in(sentence))
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> Made:
         pool = [record for record in records if not record.fault and record.output and record.origin.step != STEP]

@@ -11,6 +11,7 @@ from evodistill.config import build, check
 from evodistill.evolution.auto_evol import AutoEvol
 from evodistill.evolution.eliminate import Eliminator
 from evodistill.pipeline import run
+from evodistill.plan import describe
 from evodistill.record import Record, read_jsonl, read_records
 
 HARDER = " Give two concrete examples of each and compare them."
@@ -236,3 +237,10 @@ def test_a_whole_run_with_the_search_can_be_read_as_a_tree_and_its_method_used_a
         for place in (folder, again)
     ]
     assert texts[0] == texts[1] and texts[0]
+
+
+def test_a_plan_counts_the_search_as_long_as_its_patience(cfg):
+    told = describe(cfg("evolution=auto_evol", "evolution/optimizer=failure_rate", "metric=[keywords]", *FAKES))
+    # 32 dev rows (half of 64) under 1 + 5 methods, evolved and answered; 10 trajectories; 64 records
+    assert "evolver = fake: 458 requests" in told and "optimizer = fake: 10 requests" in told
+    assert "64 records in, up to 128 out" in told

@@ -20,7 +20,7 @@ from evodistill import prompt
 from evodistill.backend import Backend, Chat, Completion, Sampling, chat
 from evodistill.evolution.evolution import Evolution
 from evodistill.evolution.four_steps import parse_final, parse_methods
-from evodistill.evolution.method import LABEL, Method, slotted
+from evodistill.evolution.method import LABEL, SLOT, Method, slotted
 from evodistill.evolution.optimizer.candidate import Candidate
 from evodistill.evolution.optimizer.failure_rate import FailureRate
 from evodistill.record import Made, Record, to_line
@@ -61,6 +61,16 @@ class AutoEvol(Evolution):
     def prompts(self) -> dict[str, Sequence[str]]:
         optimizing = self.optimizer.prompts if self.optimizer else {}
         return {self.method: ("instruction", "input"), **super().prompts, **optimizing}
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        """A reply, for plans: a method where one is asked for, an instruction, and an answer that fails, so that the
+        search goes on as long as its patience."""
+        method = (
+            f"```Optimized Method\n{sentence()} {SLOT}\nFinally Rewritten Instruction:\n```\nPlease provide more.\n"
+        )
+        return (
+            method if self.optimizer else ""
+        ) + f"Methods List:\n- {sentence()}\nFinal Rewritten Instruction: {sentence()}"
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record] | Made:
         model = models[self.model]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, lgamma
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,10 @@ class Keywords:
     @property
     def prompts(self) -> dict[str, tuple[str, ...]]:
         return {self.prompt: ("method", "max_words")}
+
+    def stand_in(self, sentence: Callable[[], str]) -> str:
+        """A reply, for plans."""
+        return " ".join(sentence().split()[2:4])
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Score]:
         phrases = self.phrases(sorted({method for record in records for method in trajectory(record)}), models)

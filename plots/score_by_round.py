@@ -33,9 +33,10 @@ ALONE_APART, RUNS_APART, FAN = 0.06, 0.2, 0.14
 
 
 def of(study: Study) -> DataFrame:
-    """The rows of results.csv that hold a value."""
+    """The rows of results.csv that hold a value; points of a curve (`name@place`) have figures of their own."""
     table = study.results
-    return table.loc[(table["status"] == "completed") & table["value"].notna(), list(COLUMNS)]
+    there = (table["status"] == "completed") & table["value"].notna()
+    return table.loc[there & ~table["metric"].str.contains("@", na=False), list(COLUMNS)]
 
 
 def draw(table: DataFrame) -> Figure:

@@ -50,6 +50,18 @@ NAMES = {
     "loss_instruction": "loss of the instruction",
     "loss_answer": "loss of the answer alone",
     "loss_answer_given_instruction": "loss of the answer given the instruction",
+    "complexity_rate_second": "difficulty class (1–5), second judge",
+    "complexity_score_second": "difficulty score (0–100), second judge",
+    "complexity_rate_kappa": "agreement on the class (weighted kappa)",
+    "complexity_score_kappa": "agreement on the score (weighted kappa)",
+    "judged_reward": "judged reward (0–10)",
+    "judged_response_reward": "judged reward of the answer (0–10)",
+    "response_reward": "reward of the answer",
+    "top_probability": "probability of the likeliest token",
+    "top_probability_first": "… in the first positions",
+    "chosen_probability": "probability of the drawn token",
+    "top_chosen": "share of likeliest tokens drawn",
+    "ifd_truncated": "share of answers not read to their end",
     "difficulty_score_0_100_mean": "difficulty score (0–100)",
     "internlm2_7b_reward_mean": "reward",
     "full_alpaca": "all of Alpaca",
@@ -60,7 +72,12 @@ NAMES = {
     "code_alpaca": "Code Alpaca",
 }
 # Scales with two ends are drawn whole, so that a difference looks as large as it is.
-RANGES = {"complexity_score": (0, 100), "complexity_rate": (1, 5)}
+RANGES = {
+    **dict.fromkeys(("complexity_score", "complexity_score_second"), (0, 100)),
+    **dict.fromkeys(("complexity_rate", "complexity_rate_second"), (1, 5)),
+    **dict.fromkeys(("judged_reward", "judged_response_reward"), (0, 10)),
+    **dict.fromkeys(("top_probability", "top_probability_first", "chosen_probability", "top_chosen"), (0, 1)),
+}
 
 
 @dataclass(frozen=True)

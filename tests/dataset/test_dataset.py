@@ -185,7 +185,7 @@ def test_dataset_names_no_role_and_no_prompt(hundred):
     "option", sorted((Path(__file__).parents[2] / "conf/dataset").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_every_option_builds_the_class_of_its_name(option):
-    config = OmegaConf.create({"seed": 7, "dataset": OmegaConf.load(option)})
+    config = OmegaConf.create({"seed": 7, "path": None, "dataset": OmegaConf.load(option)})
     dataset = instantiate(config.dataset, _convert_="all")
     assert isinstance(dataset, Dataset) and dataset.seed == 7
     assert type(dataset).__module__ == f"evodistill.dataset.{option.stem}"

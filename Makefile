@@ -26,6 +26,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python benchmarks/ifd.py
 	$(BIN)/python benchmarks/diversity.py
+	$(BIN)/python benchmarks/document.py
 
 # vLLM: the CPU build where there is no GPU. Its requirements are listed whole and installed without their own, so that they
 # cannot replace the torch that is there

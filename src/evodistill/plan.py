@@ -68,7 +68,7 @@ class Planner(Backend):
 
         for position, text in enumerate(texts):
             self.count(text, 0)
-            yield [(position, np.zeros(1, np.float32))]
+            yield [(position, np.ones(1, np.float32))]
 
     def rewards(self, chats: Sequence[Chat]) -> Iterator[list[tuple[int, Rewarded]]]:
         for position, chat in enumerate(chats):

@@ -182,10 +182,8 @@ class Resample:
             "absent_share": sum(share for name, share in self.shares.items() if name not in old),
         }
         log.info("task mix: %s", ", ".join(f"{key} {short(value)}" for key, value in told.items()))
-        if self.size is not None and told["after"] < self.size:
-            log.warning(
-                "task mix: %d records were asked for, deficit=%s gives %d", self.size, self.deficit, told["after"]
-            )
+        if told["after"] < (size := told["before"] if self.size is None else self.size):
+            log.warning("task mix: %d records were asked for, deficit=%s gives %d", size, self.deficit, told["after"])
         return {"task_mix.csv": [table(rows)], "task_mix.json": [pretty(told)]}
 
 

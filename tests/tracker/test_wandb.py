@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from evodistill.pipeline import run
-from evodistill.tracker.wandb import Wandb, flat
+from evodistill.tracker.wandb import Wandb, curve, flat
+
+FACTS = ("study", "dataset", "evolution", "evolver", "teacher", "student", "judge")
 
 
 def test_results_are_the_same_with_and_without(cfg, tmp_path, monkeypatch):
@@ -70,3 +72,19 @@ def test_missing_numbers_are_not_sent():
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="mode must be online, offline, disabled or null"):
         Wandb(mode="sometimes")
+
+
+def test_the_curve_of_a_training_is_logged_step_by_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    points = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}]
+    (tmp_path / "training.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    tracker, logged = Wandb(), []
+    tracker.start({"name": "x"}, dict.fromkeys(FACTS, "x"), tmp_path)
+    monkeypatch.setattr(tracker.run, "log", logged.append)
+    tracker.step({"step": "sft", "path": str(tmp_path), "in": 3})
+    tracker.close()
+    assert logged[1:] == [
+        {"training/sft/step": 1, "training/sft/loss": 2.0},
+        {"training/sft/step": 2, "training/sft/loss": 1.5},
+    ]
+    assert curve(tmp_path / "elsewhere") == []

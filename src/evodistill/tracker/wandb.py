@@ -1,7 +1,8 @@
 """Weights & Biases: a mirror of the local files, never their master. Without a key it writes offline.
 
-What is sent: the resolved config and the choices that name the run (group = study), a row per step, every mean, a table
-of sampled records beside their parents, and the artifacts with the hashes they have in the store.
+What is sent: the resolved config and the choices that name the run (group = study), a row per step, the curve of each
+training, every mean, a table of sampled records beside their parents, and the artifacts with the hashes they have in
+the store (of a trained model no weights).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evodistill import RunError
-from evodistill.record import Record, read_records
+from evodistill.record import Record, read_jsonl, read_records
 
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run
@@ -73,6 +74,10 @@ class Wandb:
         if self.run:
             name = row["step"]
             self.run.log({f"steps/{name}/{key}": value for key, value in row.items() if isinstance(value, int | float)})
+            if points := curve(Path(row["path"])):
+                self.run.define_metric(f"training/{name}/*", step_metric=f"training/{name}/step")
+            for point in points:
+                self.run.log({f"training/{name}/{key}": value for key, value in point.items()})
 
     def finish(self, measured: Mapping[str, Any], folder: Path) -> None:
         if not self.run:
@@ -130,6 +135,12 @@ class Wandb:
         if self.run:
             self.run.finish()
             self.run = None
+
+
+def curve(artifact: Path) -> list[dict[str, Any]]:
+    """The loss curve of a training; nothing for any other step."""
+    file = artifact / "training.jsonl"
+    return list(read_jsonl(file)) if file.exists() else []
 
 
 def known_key() -> bool:

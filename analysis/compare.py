@@ -2,8 +2,8 @@
 
 A pair is one root seed. What is averaged before pairing: the records of one seed in a round, and the runs (random
 seeds, teachers, judges, …) that both sides share; a run that only one side has is left out. Several random seeds widen
-the interval: it is that of seeds × runs. Round 0 is not compared:
-both sides start from the same seeds. `diff` is a − b. Only completed jobs count, and the p values are corrected
+the interval: it is that of seeds × runs. Round 0 is not compared, since both sides start from the same seeds, but the
+items of benchmarks are, which know no round. `diff` is a − b. Only completed jobs count, and the p values are corrected
 (Holm) over the whole table.
 """
 
@@ -46,6 +46,7 @@ DIRECTION = {
     "ifd": "the answers are harder to follow from the instructions",
 }
 
+BENCHMARK = "benchmark"  # the operation in the score rows of one
 CANNOT_TELL = "cannot tell"
 FEW_PAIRS = 6  # 2 / 2^5 = 0.0625: below six pairs no two-sided sign-flip p can reach 0.05
 
@@ -73,7 +74,8 @@ def compare(scores: DataFrame, factor: str = "evolver", order: Sequence[str] = (
         scores.loc[scores["status"] != "completed", ["run", "status"]].drop_duplicates().itertuples(index=False)
     ):
         warnings.add(f"job {run} is {status}: the scores it has written so far are not compared")
-    scores = scores[(scores["status"] == "completed") & (scores["round"] > 0)]
+    scores = scores[scores["status"] == "completed"]
+    scores = scores[(scores["round"] > 0) | (scores["operation"] == BENCHMARK)]
     levels = list(order) or sorted(scores[factor].unique())
     if len(levels) < 2:
         warnings.add(f"only one {factor} ({', '.join(levels) or 'none'}): nothing to compare")

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.compare import certainty, gap, number
 from analysis.files import write_whole
 from analysis.load import Study, load
 from analysis.report import figures, report
+from analysis.students import roles, students
 from evodistill import RunError
 from plots import style
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 WARNINGS_SHOWN = 5
 
@@ -28,8 +33,11 @@ def finish(folder: Path) -> str:
     for name, it in drawn.items():
         style.save(it.figure, folder / "figures" / name)
         write_whole(folder / "figures" / f"{name}.csv", it.table.to_csv(index=False))
+    models = students(study.scores, roles(study.jobs))
+    if len(models):
+        write_whole(folder / "students.csv", models.to_csv(index=False))
     path = report(folder, study, drawn)
-    return "\n".join([*summary(study), f"report  {path}"])
+    return "\n".join([*summary(study), *trained(models), f"report  {path}"])
 
 
 def summary(study: Study) -> list[str]:
@@ -71,6 +79,16 @@ def winners(study: Study) -> list[str]:
         for row in rows
     ]
     return aligned([head, *cells])
+
+
+def trained(models: DataFrame) -> list[str]:
+    """Lines: how the models that a benchmark asked compare, item by item."""
+    head = ("evolver", "measure", "items", "models", "difference", "")
+    cells = [
+        (row.evolver, row.metric, str(row.n_pairs), f"{row.a} − {row.b}", gap(row), certainty(row))
+        for row in models.itertuples(index=False)
+    ]
+    return [*aligned([head, *cells]), ""] if cells else []
 
 
 def means(study: Study) -> list[str]:

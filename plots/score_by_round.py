@@ -36,7 +36,7 @@ def of(study: Study) -> DataFrame:
     """The rows of results.csv that hold a value; points of a curve (`name@place`) have figures of their own."""
     table = study.results
     there = (table["status"] == "completed") & table["value"].notna()
-    return table.loc[there & ~table["metric"].str.contains("@", na=False), list(COLUMNS)]
+    return table.loc[there & ~table["metric"].astype(str).str.contains("@"), list(COLUMNS)]
 
 
 def draw(table: DataFrame) -> Figure:

@@ -261,8 +261,9 @@ class Runner:
         folder, _, _ = self.once(name, work, content, make)
         (self.out / "scores").mkdir(exist_ok=True)
         rows, (whole,) = list(read_jsonl(folder / "scores.jsonl")), read_jsonl(folder / "whole.json")
-        if role := name.partition("@")[2]:
-            rows = [row | {"values": of_role(role, row["values"])} for row in rows]
+        if name in self.benchmarks:
+            role = name.partition("@")[2]
+            rows = [row | {"operation": "benchmark", "values": of_role(role, row["values"])} for row in rows]
             whole = of_role(role, whole)
         write_lines(self.out / "scores" / f"{name}.jsonl", (to_line(row) for row in rows))
         return results.summarize(rows, self.cfg.seed) | whole
@@ -329,4 +330,4 @@ class Runner:
 
 
 def of_role(role: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{role}/{value}": given for value, given in values.items()}
+    return {f"{role}/{value}" if role else value: given for value, given in values.items()}

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM105, SIM115
 """Hostile functions, as text to run in a sandbox and nowhere else. Each returns True where it gets what it wants.
 
 `wanted` names what it is after: a file, a folder, a port, a secret of the environment.
@@ -5,6 +6,7 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -24,6 +26,20 @@ def hostile(*reasons: str, bare: bool = False) -> Callable[[Any], Any]:
         return function
 
     return keep
+
+
+def running(sandbox: Any) -> list[str]:
+    """Command lines of the processes of a sandbox, whose odd limit of memory marks them."""
+    mark = f'"memory": {sandbox.memory_mb << 20}'
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().decode("utf-8", "replace")
+        except OSError:
+            continue
+        if mark in line:
+            found.append(line)
+    return found
 
 
 # --- the network
@@ -86,11 +102,11 @@ def reads_the_repository(wanted):
     return bool(open(wanted["repository"] + "/pyproject.toml").read())
 
 
-@hostile("", "exception")
+@hostile("exception")
 def lists_the_home(wanted):
     import os
 
-    return bool(set(os.listdir(wanted["home"])) - set(wanted["interpreter"].split("/")))
+    return bool(os.listdir(wanted["home"]))
 
 
 @hostile("exception")
@@ -199,7 +215,7 @@ def fork_bomb_that_returns(wanted):
     return grown > 50
 
 
-@hostile("", bare=True)
+@hostile("", "exception", bare=True)
 def daemon_that_outlives_the_call(wanted):
     import os
     import time
@@ -217,7 +233,7 @@ def daemon_that_outlives_the_call(wanted):
     return False
 
 
-@hostile("", bare=True)
+@hostile("", "exception", bare=True)
 def thread_that_outlives_the_call(wanted):
     import threading
 
@@ -262,7 +278,7 @@ def kills_its_parent(wanted):
 def runs_a_program(wanted):
     import subprocess
 
-    return subprocess.run([wanted["interpreter"], "-c", ""]).returncode == 0
+    return subprocess.run(["/python/bin/python", "-c", ""]).returncode == 0
 
 
 @hostile("", "exception")
@@ -276,7 +292,7 @@ def runs_a_shell(wanted):
 def becomes_another_program(wanted):
     import os
 
-    os.execv(wanted["interpreter"], ["python", "-c", 'print(\'[[true, "", ""]]\')'])
+    os.execv("/python/bin/python", ["python", "-c", 'print(\'[[true, "", ""]]\')'])
 
 
 @hostile("exception")

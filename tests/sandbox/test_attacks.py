@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from attacks import ATTACKS
+from attacks import ATTACKS, running
 from repository import ROOT
 
 from evodistill.sandbox import Outcome, Program, Sandbox
@@ -58,7 +57,6 @@ class World:
             "folder": str(self.folder),
             "repository": str(ROOT),
             "home": str(Path.home()),
-            "interpreter": os.path.realpath(sys.executable),
             "port": self.listener.getsockname()[1],
             "secret": SECRET,
         }
@@ -108,22 +106,8 @@ def fight(sandbox: Sandbox, names: list[str], folder: Path) -> Fought:
         {name: outcome for name, (outcome,), _ in done},
         {name: good for name, _, good in done},
         world,
-        workers_left(sandbox),
+        running(sandbox),
     )
-
-
-def workers_left(sandbox: Sandbox) -> list[str]:
-    """Command lines of running processes of this sandbox, whose odd limit of memory marks them."""
-    mark = f'"memory": {sandbox.memory_mb << 20}'
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().decode("utf-8", "replace")
-        except OSError:
-            continue
-        if mark in line:
-            found.append(line)
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from typing import Any
 
 from evodistill import RunError
 from evodistill.sandbox.box import Box
-from evodistill.sandbox.modules import ANY, HARMLESS
+from evodistill.sandbox.modules import ANY, HARMLESS, foreign
 
 INSIDE = Path(__file__).with_name("inside")  # what runs in there
 WAITING = 64  # programs a worker whose results may wait for an earlier one: bounds the memory
@@ -68,6 +68,7 @@ class Sandbox:
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be ≥ 1, or null for one per core, got {self.workers}")
         object.__setattr__(self, "allow", tuple(self.allow))
+        foreign(self.allow)
 
     def command(self, settings: str) -> list[str]:
         """The command line that starts a worker, which is told `settings` (JSON)."""

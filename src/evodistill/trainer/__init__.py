@@ -76,6 +76,8 @@ class Trainer:
             raise ValueError(f"args.{given[0]} follows from {OURS[given[0]]}; leave it out")
         if both := sorted(self.args.keys() & self.engine.keys()):
             raise ValueError(f"{both[0]} stands in args and in engine; keep one")
+        if "per_device_train_batch_size" in self.args:
+            raise ValueError("per_device_train_batch_size belongs to engine: effective_batch says what is learned")
         if self.effective_batch % self.at_once:
             raise ValueError(
                 f"effective_batch={self.effective_batch} cannot be divided by {self.launch.num_processes} processes × "
@@ -158,10 +160,10 @@ class Trainer:
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> Made:
         """Train in `folder`. Every record comes back, and the files of the model, the job, and the loss curve."""
-        folder, base = Path(self.folder), models[self.model].weights.folder
+        folder, base = Path(self.folder).resolve(), models[self.model].weights.folder.resolve()
         (folder / "rows").mkdir(parents=True, exist_ok=True)
         tokenizer, limit = self.tokenizer(base), self.limit(base)
-        job = Job(self, str(base.resolve()), limit).write()
+        job = Job(replace(self, folder=str(folder)), str(base), limit).write()
         records, facts = self.rows(records, tokenizer, limit)
         log.info("%s: %s", self.makes, ", ".join(f"{key} {value}" for key, value in facts.items()))
         tokenizer.save_pretrained(folder / "rows")

@@ -26,6 +26,8 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python benchmarks/ifd.py
 	$(BIN)/python benchmarks/diversity.py
+	$(BIN)/python benchmarks/dedup.py
+	$(BIN)/python benchmarks/resample.py
 	$(BIN)/python benchmarks/document.py
 
 # vLLM: the CPU build where there is no GPU. Its requirements are listed whole and installed without their own, so that they

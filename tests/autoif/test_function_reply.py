@@ -138,6 +138,12 @@ def test_the_same_case_twice_is_one():
     ]
 
 
+def test_a_reply_that_contradicts_itself_says_nothing_of_that_text():
+    cases = [{"input": "a", "output": True}, {"input": "a", "output": False}, {"input": "b", "output": True}]
+    code, kept, bad = written(in_json(cases=cases))
+    assert (code, kept, bad) == (CODE, [("b", True)], ["both True and False: 'a'"])
+
+
 def test_texts_are_never_evaluated():
     reply = f'```python\n{CODE}\nassert evaluate("a" * 10**9) == True\nassert evaluate(open("x").read()) == True\n```'
     assert written(reply).cases == []

@@ -126,5 +126,9 @@ def unfenced(text: str) -> str:
 
 
 def sorted_out(code: str, cases: list[Case | str]) -> Written:
-    good = [case for case in cases if not isinstance(case, str)]
-    return Written(code, list(dict.fromkeys(good)), [case for case in cases if isinstance(case, str)])
+    """A reply that says both of one text says nothing of it."""
+    good = dict.fromkeys(case for case in cases if not isinstance(case, str))
+    told = [case for case in cases if isinstance(case, str)]
+    both = dict.fromkeys(text for text, follows in good if (text, not follows) in good)
+    told += [f"both True and False: {text!r:.200}" for text in both]
+    return Written(code, [case for case in good if case[0] not in both], told)

@@ -26,7 +26,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from evodistill.backend.tokens import encode_parts
-from evodistill.backend.transformers import Transformers
+from evodistill.backend.transformers import Transformers, can_compile
 from evodistill.dataset.tiny import FILE
 
 MODELS = Path(__file__).parents[1] / "conf" / "model"
@@ -74,7 +74,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-tokens", type=int, help="default: the backend's own")
-    parser.add_argument("--compile", default="auto", choices=["auto", "true", "false"])
+    # as for a whole data set; auto would find so few rows not worth it
+    parser.add_argument("--compile", default="true" if can_compile() else "false", choices=["auto", "true", "false"])
     parser.add_argument("--repeat", type=int, default=4, help="turns of both ways after the first")
     parser.add_argument("--way", choices=sorted(WAYS), help="one way only, asked line by line on its input")
     return parser.parse_args()

@@ -21,7 +21,7 @@ def test_a_judge_is_shown_request_and_reply(seeds):
     scores, judge = judged([seeds[0], made], "8")
     text = judge.asked[0].chat[0]["content"]
     assert EVOLUTION.asked(seeds[0], made)[0]["content"] in text and text.endswith("Rating from 0 to 10:")
-    assert text.index(seeds[0].instruction) < text.index("<reply>\nName three green teas.\n</reply>")
+    assert text.index(seeds[0].instruction) < text.index('Reply:\n"""\nName three green teas.\n"""')
     assert [score.values for score in scores] == [{}, {"judged_reward": 8.0}]
 
 

@@ -1,0 +1,119 @@
+import json
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+import yaml
+from repository import FAKES
+
+from evodistill import RunError
+from evodistill.backend import Sampling
+from evodistill.backend.fake import Fake
+from evodistill.backend.transformers import Transformers
+from evodistill.benchmark import lm_eval
+from evodistill.benchmark.lm_eval import LMEval, cut, sampling, split
+from evodistill.config import check
+
+CAPITALS = [
+    {"question": "The capital of France is", "choices": ["Paris", "Rome", "Tokyo"], "gold": 0},
+    {"question": "The capital of Italy is", "choices": ["Paris", "Rome", "Tokyo"], "gold": 1},
+    {"question": "The capital of Japan is", "choices": ["Paris", "Rome", "Tokyo"], "gold": 2},
+]
+SUMS = [{"question": "2 plus 2", "answer": "4"}, {"question": "3 plus 4", "answer": "7"}]
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """A folder with three tasks: one of choices, one of generated numbers, one of perplexity."""
+
+    def write(name, rows, **settings):
+        data = tmp_path / f"{name}.jsonl"
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        task = {"task": name, "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(data)}}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(task | {"test_split": "test"} | settings))
+
+    mean = {"aggregation": "mean", "higher_is_better": True}
+    write(
+        "own_capitals", CAPITALS, output_type="multiple_choice", doc_to_text="{{question}}",
+        doc_to_choice="{{choices}}", doc_to_target="{{gold}}", metric_list=[{"metric": "acc", **mean}],
+    )  # fmt: skip
+    number = [{"function": "regex", "regex_pattern": r"(-?\d+)"}, {"function": "take_first"}]
+    write(
+        "own_sums", SUMS, output_type="generate_until", doc_to_text="What is {{question}}?",
+        doc_to_target="{{answer}}", generation_kwargs={"until": ["\n"], "max_gen_toks": 8},
+        filter_list=[{"name": "number", "filter": number}], metric_list=[{"metric": "exact_match", **mean}],
+    )  # fmt: skip
+    write(
+        "own_text", [{"text": row["question"]} for row in CAPITALS], output_type="loglikelihood_rolling",
+        doc_to_text="", doc_to_target="{{text}}", metric_list=[{"metric": "word_perplexity"}],
+    )  # fmt: skip
+    return str(tmp_path)
+
+
+@pytest.mark.slow
+def test_tasks_of_all_kinds_are_scored_item_by_item(tasks):
+    rules = [{"match": "2 plus 2", "replies": ["It is 4.\nIt is not 5."]}, {"match": ".", "replies": ["5\n7"]}]
+    benchmark = LMEval(model="student", tasks=["own_capitals", "own_sums", "own_text"], include_path=tasks)
+    scores = benchmark({"student": Fake("fake", rules=rules)})
+    by_id = {score.id: dict(score.values) for score in scores}
+    assert by_id["own_sums:0"] == {"own_sums_exact_match": 1}
+    assert by_id["own_sums:1"] == {"own_sums_exact_match": 0}, "what stands behind a stop is not read"
+    assert {id: values for id, values in by_id.items() if id.startswith("own_text")} == {
+        f"own_text:{number}": {} for number in range(3)
+    }
+    whole = benchmark.whole([], scores)
+    assert set(whole) == {"own_text_word_perplexity"}
+    assert whole["own_text_word_perplexity"][0]["mean"] > 1 and whole["own_text_word_perplexity"][0]["n"] == 3
+    with pytest.raises(RunError, match=r"no task 'own_sumz' in the harness or in "):
+        LMEval(model="student", tasks=["own_sumz"], include_path=tasks).ready()
+
+
+@pytest.mark.slow
+def test_a_real_model_knows_capitals(tasks, smollm2):
+    engine = {"dtype": "float32", "compile": False, "threads": 2}
+    model = Transformers("smollm2-135m", path=str(smollm2.folder), engine=engine)
+    scores = LMEval(model="student", tasks=["own_capitals"], include_path=tasks, limit=3)({"student": model})
+    assert [score.values["own_capitals_acc"] for score in scores] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_text_that_cannot_be_scored_has_a_reason(tasks):
+    class Short(Fake):
+        def score(self, texts, limit=None):
+            from evodistill.backend import Logprobs
+
+            for group in super().score(texts, limit):
+                yield [(i, Logprobs((), "too long") if "Italy" in texts[i][0] else found) for i, found in group]
+
+    scores = LMEval(model="student", tasks=["own_capitals"], include_path=tasks)({"student": Short("fake")})
+    assert [(score.reason, score.values["own_capitals_acc"] is None) for score in scores] == [
+        ("", False), ("no_reply", True), ("", False),
+    ]  # fmt: skip
+
+
+def test_without_the_harness_the_cure_is_said(monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(lm_eval, "version", missing)
+    with pytest.raises(RunError, match=r"benchmark=lm_eval needs the harness: pip install -e '.\[lm_eval\]'"):
+        LMEval(model="student", tasks=["gsm8k"]).ready()
+
+
+def test_tasks_must_be_named(cfg):
+    with pytest.raises(RunError, match=r"set these keys: benchmark.lm_eval.tasks"):
+        check(cfg("+benchmark=[lm_eval]", *FAKES))
+    with pytest.raises(ValueError, match="tasks is empty"):
+        LMEval(model="student", tasks=[])
+
+
+def test_the_settings_of_a_task_are_those_of_its_requests():
+    assert sampling({"until": ["\n", "Q:"], "max_gen_toks": 12, "temperature": 0.0}) == Sampling(
+        max_tokens=12, stop=("\n", "Q:")
+    )
+    assert sampling({"until": "\n", "do_sample": False, "temperature": 0.7}) == Sampling(max_tokens=256, stop=("\n",))
+    assert sampling({"do_sample": True, "temperature": 0.7, "top_p": 0.9}) == Sampling(0.7, 0.9, 256)
+
+
+def test_text_is_cut_at_the_first_stop_and_spaces_go_with_the_continuation():
+    assert cut("one Q: two\nthree", ("\n", "Q:")) == "one "
+    assert split("The capital is ", "Paris") == ("The capital is", " Paris")

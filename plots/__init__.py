@@ -9,6 +9,7 @@ FIGURES = (
     "difficulty",
     "score_by_round",
     "ifd_distribution",
+    "diversity",
     "logprob",
     "iterations",
     "scaling",

@@ -13,6 +13,7 @@ from evodistill.pipeline import run
 GROUPS = (
     "autoif",
     "backend",
+    "benchmark",
     "dataset",
     "distill",
     "document",
@@ -24,8 +25,10 @@ GROUPS = (
     "trainer",
 )
 
+ITEMS = ROOT / "tests" / "benchmark" / "items"
 OFFLINE = {
     "autoif": ["dataset@queries.dataset=tiny"],
+    "benchmarks_tiny": [f"benchmark.{name}.data={ITEMS}/{name}.jsonl" for name in ("gsm8k", "ifeval")],
     "document_seeds": ["quality.min_chars=10"],
     "evol_to_student": ["model@small=fake", "model@large=fake"],
 }  # beside dataset=tiny, what a hub would give

@@ -46,9 +46,9 @@ class IFEval(Benchmark):
     def whole(self, records: Sequence[Record], scores: Sequence[Score]) -> dict[str, dict[int, dict[str, Any]]]:
         """Of all instructions, the share that is followed; the interval resamples prompts."""
         there = [score for score in scores if not score.reason]
-        if not there:
-            return {}
         totals = [len(score.extra["instructions"]) for score in there]
+        if not sum(totals):
+            return {}
         return {
             f"ifeval_instruction_{way}": {
                 0: resampled(share, ([sum(score.extra[way]) for score in there], totals), f"{self.seed}:{way}")

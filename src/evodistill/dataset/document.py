@@ -16,7 +16,8 @@ from pathlib import Path
 from evodistill import RunError
 from evodistill.dataset import Dataset, Row, Seed
 from evodistill.document import PAGE
-from evodistill.document.extract import READERS, Extracted, Limits, extract_all
+from evodistill.document.extract import Extracted, Limits, extract_all
+from evodistill.document.pdf import READERS
 from evodistill.record import Record, digest
 
 log = logging.getLogger(__name__)
@@ -115,4 +116,4 @@ def needed(reader: str) -> None:
         if importlib.util.find_spec(module) is None:
             raise RunError(f"dataset=document needs {module}: pip install -e '.[{package}]'")
     if reader == "docling" and importlib.util.find_spec("docling") is None:
-        raise RunError("dataset.reader=docling needs docling: pip install docling")
+        raise RunError("dataset.reader=docling needs docling: pip install -e '.[docling]'")

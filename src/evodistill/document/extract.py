@@ -1,47 +1,26 @@
-"""Files → pages of text: PDF by pypdfium2 (pypdf where that fails), HTML, Markdown, plain text, told apart by content.
+"""Files → pages of text, told apart by content, not by name.
 
-    extract(Path("a.pdf"), Limits())      Extracted(pages=["…", "…"], kind="pdf", …)
-
-PDFium is not thread-safe: `extract_all` uses processes. docling (layout, tables, OCR) is an extra behind the same call.
+extract(Path("a.pdf"), Limits())      Extracted(pages=("…", "…"), kind="pdf", …)
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
-from evodistill.document import PAGE
+from evodistill.document import PAGE, Unreadable
+from evodistill.document.pdf import READERS, pdf_pages
+from evodistill.document.text import text_pages
 
-log = logging.getLogger(__name__)
-READERS = ("pypdfium2", "pypdf", "docling")
 SCANNED = 50  # characters a page: a PDF with fewer in the median page is a picture of text
-HTML = re.compile(rb"\A\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
-ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-BLOCKS = [
-    "p",
-    "div",
-    "li",
-    "tr",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "pre",
-    "blockquote",
-    "section",
-    "article",
-    "dd",
-    "dt",
-]
 
 
 @dataclass(frozen=True)
@@ -72,29 +51,46 @@ class Extracted:
     n_chars: int = 0  # of the pages that were read, before max_chars
 
 
-class Unreadable(Exception):
-    """`code` is the fault, the message its detail."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
+class Extract(Protocol):
+    def __call__(self, path: Path) -> Extracted: ...
 
 
 def extract_all(paths: Iterable[Path], limits: Limits, reader: str, workers: int) -> Iterator[tuple[Path, Extracted]]:
-    """In order of the paths; a file that kills its process (PDFium is C) costs only itself."""
+    """In order of the paths."""
+    work: Extract = partial(extract, limits=limits, reader=reader)
     waiting = list(paths)
-    if workers < 2 or len(waiting) < 2:
-        for path in waiting:
-            yield path, extract(path, limits, reader)
+    yield from zip(waiting, isolated(work, waiting, workers) if len(waiting) > 1 else map(work, waiting), strict=True)
+
+
+def isolated(work: Extract, paths: list[Path], workers: int) -> Iterator[Extracted]:
+    """In order. PDFium is C: a file that kills its process takes the pool with it and costs only itself. The first file
+    without a result is done again alone, the rest in another pool."""
+    if workers < 2:
+        yield from map(work, paths)
         return
+    waiting = paths
+    while waiting:
+        done = 0
+        for found in pooled(work, waiting, workers):
+            yield found
+            done += 1
+        waiting = waiting[done:]
+        if waiting:
+            died = Extracted(fault="damaged", detail="the process that read it died")
+            yield next(pooled(work, waiting[:1], 1), died)
+            waiting = waiting[1:]
+
+
+def pooled(work: Extract, paths: list[Path], workers: int) -> Iterator[Extracted]:
+    """In order, up to where a process died."""
     # spawn: a fork would carry the locks of threads that are not there
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [(path, pool.submit(extract, path, limits, reader)) for path in waiting]
-        for path, future in futures:
+        for future in [pool.submit(work, path) for path in paths]:
             try:
-                yield path, future.result()
-            except OSError as error:  # BrokenProcessPool
-                yield path, Extracted(fault="damaged", detail=f"the reader died on it or on another file: {error}")
+                found = future.result()
+            except BrokenProcessPool:
+                return
+            yield found
 
 
 def extract(path: Path, limits: Limits, reader: str = READERS[0]) -> Extracted:
@@ -109,19 +105,20 @@ def extract(path: Path, limits: Limits, reader: str = READERS[0]) -> Extracted:
     try:
         if b"%PDF-" in data[:1024]:
             found = replace(found, kind="pdf")
-            pages, total, used = pdf(data, limits, reader)
-            found = replace(found, n_pages=total, reader=used)
-            if median(len(page.strip()) for page in pages) < SCANNED and total > 0:
+            pages, total, used = pdf_pages(data, limits.max_pages, reader)
+            found = replace(found, n_pages=total, reader=used, kind="markdown" if used == "docling" else "pdf")
+            if median(len(page.strip()) for page in pages) < SCANNED:
                 least = f"the median page has fewer than {SCANNED} characters: a scan; OCR it, or reader=docling"
                 raise Unreadable("scanned", least)
         else:
             kind, pages = text_pages(path, data)
             found = replace(found, kind=kind, n_pages=len(pages))
+            pages = pages[: limits.max_pages]
     except Unreadable as error:
         return replace(found, fault=error.code, detail=str(error))
     whole = [page.replace(PAGE, "\n").replace("\r\n", "\n").replace("\r", "\n") for page in pages]
     n_chars = sum(map(len, whole))
-    if not n_chars or not any(page.strip() for page in whole):
+    if not any(page.strip() for page in whole):
         return replace(found, fault="empty", detail="no text in the file")
     return replace(found, pages=tuple(cut(whole, limits.max_chars)), n_chars=n_chars)
 
@@ -134,138 +131,3 @@ def cut(pages: list[str], most: int | None) -> Iterator[str]:
             return
         yield page[:left]
         left -= len(page)
-
-
-def pdf(data: bytes, limits: Limits, reader: str) -> tuple[list[str], int, str]:
-    """(pages, number of pages in the file, reader that read it)."""
-    if reader == "docling":
-        return (*by_docling(data, limits), reader)
-    if reader == "pypdf":
-        return (*by_pypdf(data, limits), reader)
-    try:
-        return (*by_pdfium(data, limits), reader)
-    except Unreadable as first:
-        if first.code != "damaged":
-            raise
-        try:
-            return (*by_pypdf(data, limits), "pypdf")
-        except Unreadable as second:
-            raise Unreadable(second.code, f"pypdfium2: {first}; pypdf: {second}") from None
-
-
-def by_pdfium(data: bytes, limits: Limits) -> tuple[list[str], int]:
-    import pypdfium2
-
-    try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError as error:
-        code = "encrypted" if "assword" in str(error) else "damaged"
-        raise Unreadable(code, "it needs a password" if code == "encrypted" else str(error)) from None
-    try:
-        total, pages = len(document), []
-        if not total:
-            raise Unreadable("empty", "the PDF has no pages")
-        for number in range(min(total, limits.max_pages or total)):
-            try:
-                page = document[number]
-                text = page.get_textpage()
-                pages.append(text.get_text_bounded() or "")
-                text.close()
-                page.close()
-            except pypdfium2.PdfiumError as error:
-                raise Unreadable("damaged", f"page {number + 1}: {error}") from None
-    finally:
-        document.close()
-    # U+FFFE and U+0002 are PDFium's marks of a hyphen at the end of a line; one of them is enough
-    return [page.replace("￾", "\x02") for page in pages], total
-
-
-def by_pypdf(data: bytes, limits: Limits) -> tuple[list[str], int]:
-    import io
-
-    from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
-
-    logging.getLogger("pypdf").setLevel(logging.ERROR)
-    try:
-        reader = PdfReader(io.BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise Unreadable("encrypted", "it needs a password")
-        total = len(reader.pages)
-        if not total:
-            raise Unreadable("empty", "the PDF has no pages")
-        pages = [reader.pages[number].extract_text() for number in range(min(total, limits.max_pages or total))]
-    except (
-        PyPdfError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # of a broken file (N9)
-        raise Unreadable("damaged", f"{type(error).__name__}: {error}") from None
-    return [re.sub(r"(?<=\w)[-‐]\n(?=\w)", "\x02", page) for page in pages], total
-
-
-def by_docling(data: bytes, limits: Limits) -> tuple[list[str], int]:
-    import io
-
-    from docling.datamodel.base_models import DocumentStream  # type: ignore[import-not-found]
-    from docling.document_converter import DocumentConverter  # type: ignore[import-not-found]
-    from docling.exceptions import ConversionError  # type: ignore[import-not-found]
-
-    try:
-        done = DocumentConverter().convert(
-            DocumentStream(name="document.pdf", stream=io.BytesIO(data)), max_num_pages=limits.max_pages or 10**9
-        )
-    except ConversionError as error:
-        raise Unreadable("damaged", str(error)) from None
-    total = len(done.document.pages)
-    return [done.document.export_to_markdown(page_no=number) for number in range(1, total + 1)], total
-
-
-def text_pages(path: Path, data: bytes) -> tuple[str, list[str]]:
-    """(kind, pages) of what is no PDF; a form feed in a text file is a page's end."""
-    if data.startswith(ZIP):
-        raise Unreadable("unsupported", "a zip archive (docx, pptx, epub, …): convert it to PDF, HTML or text")
-    if data.startswith(OLE):
-        raise Unreadable("unsupported", "an old Office file: convert it to PDF, HTML or text")
-    if HTML.match(data[:4096].lstrip(b"\xef\xbb\xbf")):
-        return "html", [from_html(data)]
-    text = decoded(data)
-    kind = "markdown" if path.suffix.lower() in (".md", ".markdown") else "text"
-    return kind, text.split(PAGE)
-
-
-def decoded(data: bytes) -> str:
-    """UTF-8, or what charset-normalizer finds; control characters other than white space are the mark of no text."""
-    from charset_normalizer import from_bytes
-
-    if not data.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\0" in data[:8192]:
-        raise Unreadable("binary", "holds NUL bytes: no text, whatever its name says")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        best = from_bytes(data[: 1 << 20]).best()
-        if best is None:
-            raise Unreadable("binary", "no encoding fits its bytes: no text, whatever its name says") from None
-        text = data.decode(best.encoding, "replace")
-    odd = sum(character < " " and character not in "\t\n\r\f\x0b" for character in text[:100_000])
-    if odd > 0.02 * len(text[:100_000]):
-        raise Unreadable("binary", f"{odd} control characters: no text, whatever its name says")
-    return text
-
-
-def from_html(data: bytes) -> str:
-    """The text of the body, a blank line between blocks; scripts, styles and navigation left out."""
-    from bs4 import BeautifulSoup
-
-    soup = BeautifulSoup(data, "html.parser")
-    for tag in soup(["script", "style", "noscript", "template", "nav", "head", "svg"]):
-        tag.decompose()
-    for tag in soup(["br"]):
-        tag.replace_with("\n")
-    for tag in soup.find_all(BLOCKS):
-        tag.insert_before("\n\n")
-        tag.append("\n\n")
-    return re.sub(r"\n\s*\n\s*", "\n\n", soup.get_text())

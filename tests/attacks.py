@@ -138,7 +138,7 @@ def makes_a_folder_at_the_root(wanted):
     return True
 
 
-@hostile("")
+@hostile("", "timeout")  # a busy machine needs its seconds to walk through /usr/lib
 def deletes_everything(wanted):
     import shutil
 

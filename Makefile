@@ -29,6 +29,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/dedup.py
 	$(BIN)/python benchmarks/resample.py
 	$(BIN)/python benchmarks/document.py
+	$(BIN)/python benchmarks/sandbox.py
 
 # vLLM: the CPU build where there is no GPU. Its requirements are listed whole and installed without their own, so that they
 # cannot replace the torch that is there

@@ -15,7 +15,10 @@ from evodistill.backend import Backend
 from evodistill.record import Origin, Record, digest
 
 PARAGRAPH = re.compile(r"\n\n+")
-SENTENCE = re.compile(r"(?<=[.!?])['\")\]”’»]*\s+|(?<=[。！？])[”’」]*\s*|\n\n+")
+ABBREVIATED = "".join(
+    rf"(?<!{word}\.)" for word in (r"e\.g", r"i\.e", "cf", "vs", "al", "Fig", "Eq", "Sec", "Dr", r"\b[A-Z]")
+)
+SENTENCE = re.compile(rf"(?<=[.!?]){ABBREVIATED}['\")\]”’»]*\s+|(?<=[。！？])[”’」]*\s*|\n\n+")
 WORD = re.compile(r"\s+")
 KINDS = {"sentences": SENTENCE, "words": WORD}
 FULL = 0.5  # a paragraph's end ends a chunk that is so full already

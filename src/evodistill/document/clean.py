@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from evodistill.backend import Backend
 from evodistill.document import PAGE
-from evodistill.document.rules import ENDS, RULES, wide
+from evodistill.document.paragraphs import ENDS, wide
+from evodistill.document.rules import RULES
 from evodistill.record import Record
 
 log = logging.getLogger(__name__)

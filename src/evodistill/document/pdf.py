@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfPage
 
 READERS = ("pypdfium2", "pypdf", "docling")
-CUT = "\x02"  # PDFium's mark of a hyphen at the end of a line, whose parts it joins; the rule `hyphens` decides
+CUT = "\x02"  # a hyphen at the end of a line, whose parts are joined; PDFium has U+FFFE. The rule `hyphens` decides
 
 
 def pdf_pages(data: bytes, most: int | None, reader: str) -> tuple[list[str], int, str]:
@@ -58,14 +58,15 @@ def by_pdfium(data: bytes, most: int | None) -> tuple[list[str], int]:
                     written_out(document[number])
                 page = document[number]
                 text = page.get_textpage()
-                pages.append(text.get_text_bounded() or "")
+                # get_text_bounded loses what goes over the page's edge, and line ends on turned pages
+                pages.append(text.get_text_range())
                 text.close()
                 page.close()
             except pypdfium2.PdfiumError as error:
                 raise Unreadable("damaged", f"page {number + 1}: {error}") from None
     finally:
         document.close()
-    return [page.replace("\ufffe", CUT) for page in pages], total  # its other mark of the same
+    return [page.replace("\ufffe", CUT) for page in pages], total
 
 
 def written_out(page: PdfPage) -> None:

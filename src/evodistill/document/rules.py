@@ -9,10 +9,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
-from statistics import median
 
-Pages = list[str]
+from evodistill.document.paragraphs import Pages, figures, paragraphs
+
 LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}
 CONTROL = re.compile(r"[\x00\x01\x03-\x08\x0b\x0e-\x1f\x7f\xad​‎‏⁠﻿�]")
 HYPHEN = re.compile(r"(\w+(?:-\w+)*)(?:\x02|[-‐]\n)\s*(\w+)")
@@ -24,10 +23,9 @@ STAMP = re.compile(r"(?m)arXiv:\d{4}\.\d{4,5}v\d+\s*\[[\w.-]+\]\s*\d{1,2} \w{3} 
 REFERENCES = re.compile(
     r"(?im)^[ \t]*(?:\d+\.?[ \t]+)?(?:references|bibliography|works cited|literaturverzeichnis)[ \t]*:?[ \t]*$"
 )
-ENDS = re.compile(r"[.!?:;。！？]['\")\]”’»]*\s*\Z")
-STARTS = re.compile(r"\s*(?:[•●▪■*–—-]\s|\(?[0-9a-zA-Z]{1,3}[.)]\s|#{1,6}\s|\d+(?:\.\d+)+\s)")
 AT_EDGE = 2  # lines from the top and from the bottom in which a running head or foot stands
 REPEATED = 0.5  # share of the pages on which it does
+WHOLE = 4  # letters of a part that may be a word of its own: "user-supplied", not "in-formation"
 
 
 def unicode(pages: Pages) -> tuple[Pages, int]:
@@ -105,12 +103,11 @@ def stamps(pages: Pages) -> tuple[Pages, int]:
 
 
 def hyphens(pages: Pages) -> tuple[Pages, int]:
-    """Words cut at a line's end: the hyphen stays where the hyphenated form is attested in the document, goes where the
-    joined one is; attested nowhere, it stays before a digit or between capitals, and goes otherwise."""
+    """Words cut at a line's end. The hyphen stays where the document writes the word with it elsewhere, goes where it
+    writes it without. Attested neither way, it stays before a digit, between capitals, where another hyphen follows,
+    and between two words that both stand alone elsewhere; it goes otherwise."""
     text = "\n".join(pages)
-    cut = {match.span() for match in HYPHEN.finditer(text)}
-    plain = HYPHEN.sub(" ", text) if cut else text
-    attested = Counter(word.lower() for word in WORDS.findall(plain))
+    attested = Counter(word.lower() for word in WORDS.findall(HYPHEN.sub(" ", text)))
     count = 0
 
     def mend(match: re.Match[str]) -> str:
@@ -122,8 +119,10 @@ def hyphens(pages: Pages) -> tuple[Pages, int]:
             return hyphenated
         if attested[joined.lower()]:
             return joined
-        keep = right[0].isdigit() or (right[0].isupper() and left.isupper())
-        return hyphenated if keep else joined
+        capitals = right[0].isdigit() or (right[0].isupper() and left.isupper())
+        more = match.string[match.end() : match.end() + 1] == "-"
+        words = all(len(part) >= WHOLE and attested[part.lower()] for part in (left, right))
+        return hyphenated if capitals or more or words else joined
 
     done = [HYPHEN.sub(mend, page) for page in pages]
     return [page.replace("\x02", "-") for page in done], count
@@ -144,63 +143,6 @@ def references(pages: Pages) -> tuple[Pages, int]:
     number, start = found
     kept = [*pages[:number], pages[number][:start], *[""] * (len(pages) - number - 1)]
     return kept, sum(map(len, pages)) - sum(map(len, kept))
-
-
-def paragraphs(pages: Pages) -> tuple[Pages, int]:
-    """Lines joined to paragraphs: a paragraph ends at a blank line, before a bullet or numbered item, after a short
-    line that ends a sentence. Counts the joined lines. Code fences of Markdown stay as they are."""
-    joined, out = 0, []
-    for page in pages:
-        if "```" in page:
-            out.append(page)
-            continue
-        lines = [line.rstrip() for line in page.split("\n")]
-        full = median([len(line) for line in lines if line.strip()] or [0])
-        text = lines[0] if lines else ""
-        for before, line in pairwise(lines):
-            if not line.strip():
-                text += "\n"
-            elif not before.strip():
-                text += "\n" + line
-            elif STARTS.match(line) or (ENDS.search(before) and len(before) < 0.85 * full):
-                text += "\n\n" + line.strip()
-            else:
-                # scripts without spaces join without one
-                glue = "" if wide(before[-1]) and wide(line.lstrip()[0]) else " "
-                text += glue + line.strip()
-                joined += 1
-        out.append(re.sub(r"\n{3,}", "\n\n", text).strip())
-    return out, joined
-
-
-def figures(pages: Pages) -> tuple[Pages, int]:
-    """Paragraphs that are no prose (labels of figures, tables torn apart): fewer than 60 % letters, or mostly tokens of
-    one or two characters. Counts them."""
-    gone, out = 0, []
-    for page in pages:
-        kept = []
-        for block in page.split("\n\n"):
-            if torn(block):
-                gone += 1
-            else:
-                kept.append(block)
-        out.append("\n\n".join(kept))
-    return out, gone
-
-
-def torn(block: str) -> bool:
-    text = "".join(block.split())
-    tokens = block.split()
-    if len(tokens) < 8 or "```" in block:
-        return False
-    letters = sum(character.isalpha() for character in text) / len(text)
-    if any(wide(character) for character in text):
-        return letters < 0.6
-    return letters < 0.6 or sum(len(token) <= 2 for token in tokens) > 0.6 * len(tokens)
-
-
-def wide(character: str) -> bool:
-    return unicodedata.east_asian_width(character) in "WF"
 
 
 RULES: dict[str, Callable[[Pages], tuple[Pages, int]]] = {

@@ -43,7 +43,7 @@ def test_the_input_is_shown():
     assert "Sum up.\n\nInput: A text." in Method(TEXT).fill(Record.seed("Sum up.", "A text."))
 
 
-@pytest.mark.parametrize("name", ["auto_evol/universal"])
+@pytest.mark.parametrize("name", ["auto_evol/universal", "auto_evol/short"])
 def test_a_packaged_method_reads_the_same_as_text(name):
     method = slotted(name)
     for record in (Record.seed("Name a tea."), Record.seed("Sum up.", "A text.")):

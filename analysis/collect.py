@@ -90,7 +90,7 @@ def scores(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
                     "label": line.get("label") or "",
                     "reason": line.get("reason") or "",
                 }
-                for metric, value in (line.get("values") or {path.stem: None}).items():
+                for metric, value in line.get("values", {}).items():
                     columns["job"].append(number)
                     columns["round"].append(line["round"])
                     columns["value"].append(math.nan if value is None else value)

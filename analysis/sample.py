@@ -168,6 +168,6 @@ def unparsed(study: Study, limit: int) -> tuple[list[dict[str, Any]], int]:
         wanted = set(zip(group["id"], group["metric"], strict=True))
         for path in sorted((folders[run] / "scores").glob("*.jsonl")):
             for row in lines_naming(path, {id for id, _ in wanted}):
-                metrics = [metric for metric in row["values"] or [path.stem] if (row["id"], metric) in wanted]
+                metrics = [metric for metric in row["values"] if (row["id"], metric) in wanted]
                 made += [row | {"evolver": evolver, "metric": metric} for metric in metrics]
     return made, total

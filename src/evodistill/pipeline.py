@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 
 
 class Step(Protocol):
-    """A configured function: every record it receives or makes comes back, what failed is marked."""
+    """A configured function: every record it receives or makes comes back, what failed is marked. One that has `alone`,
+    and it is true, decides over each record without the others: its shards can be merged (`merge.py`)."""
 
     roles: Sequence[str]  # of the models it asks
     prompts: Mapping[str, Sequence[str]]  # name → the variables it gives them

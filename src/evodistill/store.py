@@ -131,3 +131,25 @@ def named_errors(path: Path) -> Iterator[None]:
             f"{error.filename or path}: {error.strerror}; free the disk or fix the folder's rights, "
             "then run the same command again: finished requests are kept"
         ) from None
+
+
+def main() -> None:
+    import argparse
+
+    from evodistill.merge import merge
+
+    parser = argparse.ArgumentParser(prog="python -m evodistill.store", description="What can be done with a store.")
+    one = parser.add_subparsers(required=True).add_parser("merge", help="the shards of a run as one artifact a step")
+    one.add_argument("runs", type=Path, nargs="+", help="folders of jobs that ran with dataset.shard, or above them")
+    one.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="the store that is merged into")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        for folder in merge(given.runs, given.artifacts):
+            print(folder)
+    except RunError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ malformed too, so that mending a line moves no other.
 
 from __future__ import annotations
 
+import heapq
 import json
 import logging
 import re
@@ -51,9 +52,10 @@ class Dataset:
     """What every dataset shares: subsampling, sharding, duplicates, malformed rows.
 
     `limit` keeps the usable rows whose hash of (seed, id) is smallest: the order of the file does not matter, and a
-    larger limit adds rows without taking any away. `shard` i/n then keeps the rows whose id, read as a number, leaves
-    the remainder i when divided by n: the n shards are disjoint, together they are the sample, their sizes differ by
-    chance. Rejects are not subject to `limit` and belong to one shard each by the same rule."""
+    larger limit adds rows without taking any away. `shard` i/n then keeps the rows whose hash of instruction and input
+    leaves the remainder i when divided by n: the n shards are disjoint, together they are the sample, their sizes
+    differ by chance, and equal prompts, which are successive draws of one another, stay together. Rejects are not
+    subject to `limit` and belong to one shard each by the same rule. What is outside is not held in memory."""
 
     limit: int | None = None
     shard: str | None = None
@@ -61,6 +63,7 @@ class Dataset:
 
     roles: ClassVar[tuple[str, ...]] = ()
     prompts: ClassVar[tuple[str, ...]] = ()
+    alone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -86,23 +89,31 @@ class Dataset:
     def __call__(self, records: Sequence[Record], models: Mapping[str, Backend]) -> list[Record]:
         if records:
             raise RunError(f"steps: a dataset must come first, but it was given {len(records)} records")
-        made, n_filtered, first_fault = [], 0, ""
+        taken, n_rows, n_usable, n_filtered, first_fault = [], 0, 0, 0, ""
         places: dict[str, str] = {}
+        draw = Draw(self.limit, self.seed) if self.limit else None
         for index, row in enumerate(self.rows()):
+            n_rows += 1
             record = self.record(index, row, places)
             if record is None:
                 n_filtered += 1
                 continue
-            made.append(record)
-            if record.fault and not first_fault:
-                first_fault = record.fault.detail
-        usable = [record for record in made if not record.fault]
-        if not usable:
+            mine = self.holds(record)
+            if record.fault:
+                first_fault = first_fault or record.fault.detail
+            else:
+                n_usable += 1
+                if draw:
+                    draw.offer(record if mine else None, record.id)
+                if not mine:
+                    del places[record.id]
+            if mine and (record.fault or not draw):
+                taken.append(record)
+        if not n_usable:
             cause = f"; the first malformed one is {first_fault}" if first_fault else ""
-            n = len(made) + n_filtered
-            raise RunError(f"{self.place}: no usable row among {n} ({n_filtered} left out by filters){cause}")
-        taken = self.take(made, usable)
-        self.report(taken, n_filtered, len(usable))
+            raise RunError(f"{self.place}: no usable row among {n_rows} ({n_filtered} left out by filters){cause}")
+        taken = sorted([*taken, *(draw.taken() if draw else ())], key=lambda record: record.origin.index)
+        self.report(taken, n_filtered, n_rows)
         return taken
 
     @property
@@ -134,18 +145,15 @@ class Dataset:
         places[record.id] = row.place
         return record
 
-    def take(self, made: list[Record], usable: list[Record]) -> list[Record]:
-        """The records inside `limit` and `shard`, in the order of the source."""
-        if self.limit is not None and self.limit < len(usable):
-            drawn = sorted(usable, key=lambda record: digest([self.seed, record.id]))
-            kept = {record.id for record in drawn[: self.limit]}
-            made = [record for record in made if record.fault or record.id in kept]
-        if self.shard is not None:
-            i, n = parse_shard(self.shard)
-            made = [record for record in made if int(record.id, 16) % n == i]
-        return made
+    def holds(self, record: Record) -> bool:
+        """Whether the shard holds this record."""
+        if self.shard is None:
+            return True
+        i, n = parse_shard(self.shard)
+        texts = (record.instruction, record.input)
+        return int(digest(texts) if any(texts) else record.id, 16) % n == i  # what could not be read has no text
 
-    def report(self, taken: list[Record], n_filtered: int, n_usable: int) -> None:
+    def report(self, taken: list[Record], n_filtered: int, n_rows: int) -> None:
         rejected = [record.fault for record in taken if record.fault]
         malformed = [fault.detail for fault in rejected if fault.reason == "malformed"]
         for detail in malformed[:SHOWN]:
@@ -156,11 +164,32 @@ class Dataset:
             "%s: %d rows taken, %d outside limit or shard, %d left out by filters, %d malformed, %d duplicate",
             self.place,
             len(taken) - len(rejected),
-            n_usable - (len(taken) - len(rejected)),
+            n_rows - n_filtered - len(taken),
             n_filtered,
             len(malformed),
             len(rejected) - len(malformed),
         )
+
+
+class Draw:
+    """The `n` records whose hash of (seed, id) is smallest, of a stream; others are forgotten as they fall out."""
+
+    def __init__(self, n: int, seed: int) -> None:
+        self.n, self.seed = n, seed
+        self.heap: list[tuple[int, str]] = []  # the largest hash first
+        self.kept: dict[str, Record | None] = {}
+
+    def offer(self, record: Record | None, id: str) -> None:
+        """None stands for a record of another shard, which takes a place and is not held."""
+        if id in self.kept:
+            return
+        heapq.heappush(self.heap, (-int(digest([self.seed, id]), 16), id))
+        self.kept[id] = record
+        if len(self.heap) > self.n:
+            del self.kept[heapq.heappop(self.heap)[1]]
+
+    def taken(self) -> list[Record]:
+        return [record for record in self.kept.values() if record]
 
 
 def parse_shard(shard: str) -> tuple[int, int]:

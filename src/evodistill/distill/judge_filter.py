@@ -46,6 +46,10 @@ class JudgeFilter:
         checked(self.language)
 
     @property
+    def alone(self) -> bool:
+        return self.top == 1  # a share is one of all records
+
+    @property
     def roles(self) -> tuple[str, ...]:
         return (self.model,)
 

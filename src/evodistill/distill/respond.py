@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from evodistill import prompt
 from evodistill.backend import Backend, Completion, Sampling, chat
@@ -31,6 +32,8 @@ class Respond:
     # and a reply without them is rejected
     reasoning: str = "inline"
     sampling: Sampling = field(default_factory=Sampling)
+
+    alone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.reasoning not in REASONING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from evodistill import prompt
 from evodistill.backend import Backend, Completion, Sampling, chat
@@ -34,6 +35,8 @@ class RewriteCot:
     language: str = "en"  # of the prompt: en | zh
     prompt: str | None = None  # your own .jinja instead
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=2048))
+
+    alone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:

@@ -62,6 +62,10 @@ class AutoEvol(Evolution):
         optimizing = self.optimizer.prompts if self.optimizer else {}
         return {self.method: ("instruction", "input"), **super().prompts, **optimizing}
 
+    @property
+    def alone(self) -> bool:
+        return self.optimizer is None  # which tries its methods on some of all seeds
+
     def stand_in(self, sentence: Callable[[], str]) -> str:
         """A reply, for plans: a method where one is asked for, an instruction, and an answer that fails, so that the
         search goes on as long as its patience."""

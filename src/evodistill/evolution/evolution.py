@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from evodistill.parse import Parsed, parse_label
 from evodistill.record import Record
 
 KEPT = "keep_parent"  # operation of a record that stands in for a failed child
+POOLED = "near_duplicate_pool"  # reason of a child too near to another line
 EQUALITY = "evol_instruct/equality"
 
 Rewrite = Callable[[list[Record], int], list[Record]]  # (parents, number of the round) → a child for each, in order
@@ -71,6 +72,25 @@ class Evolution:
             ]
             lines = [line for line in lines if line]
         return made
+
+    @property
+    def alone(self) -> bool:
+        return True
+
+    def verdicts(self, records: Iterable[Record]) -> Iterator[tuple[Record, str]]:
+        """What a finished run's pool says of each child that came before it: the near-duplicate, or nothing. The
+        records are those that the run was given and the children it made, round by round in the order of the lines."""
+        if not self.eliminator.pool_similarity:
+            return
+        pool = Pool(self.eliminator.pool_similarity)
+        for record in records:
+            if not record.fault and record.origin.step != self.step:
+                pool.add(record.origin.seed, record.prompt)
+            elif not record.fault or record.fault.reason == POOLED:
+                near = pool.find(record.origin.seed, record.prompt)
+                if not near:
+                    pool.add(record.origin.seed, record.prompt)
+                yield record, near
 
     def child(
         self,
@@ -146,7 +166,7 @@ def unique(children: list[Record], pool: Pool) -> list[Record]:
     for child in children:
         if not child.fault:
             if known := pool.find(child.origin.seed, child.prompt):
-                child = child.reject("near_duplicate_pool", known[:500], child.instruction)
+                child = child.reject(POOLED, known[:500], child.instruction)
             else:
                 pool.add(child.origin.seed, child.prompt)
         out.append(child)

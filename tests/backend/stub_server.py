@@ -47,6 +47,7 @@ class StubServer:
     faults: Sequence[Fault | str | None] | Callable[[int, dict[str, Any]], Fault | str | None] = ()
     key: str = ""  # where there is one, every other is refused with 401, quoted
     reports_usage: bool = True
+    port: int = 0  # 0 = any that is free
     asked: list[Asked] = field(default_factory=list)
     prompt_tokens: int = 0  # billed, and told so in a whole reply
     completion_tokens: int = 0
@@ -58,7 +59,7 @@ class StubServer:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        start = asyncio.start_server(self.serve, "127.0.0.1", 0, backlog=1024)
+        start = asyncio.start_server(self.serve, "127.0.0.1", self.port, backlog=1024)
         self.server = asyncio.run_coroutine_threadsafe(start, self.loop).result()
         self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/v1"
         return self

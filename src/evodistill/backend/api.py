@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from evodistill import RunError
 from evodistill.backend import Backend, Completion, Request
+from evodistill.backend.servers import Servers
 from evodistill.backend.session import Session
 from evodistill.backend.throttle import Bucket, Ledger, Limits
 from evodistill.backend.tokens import repaired
@@ -50,20 +51,27 @@ class API(Backend):
     The key is read from the environment variable `key_env` when requests are made, and is never part of the object.
     Limits and budget hold for this object: two roles on one server have two of them."""
 
-    base_url: str
+    base_url: str | Sequence[str]  # several: servers of the same model, each asked as fast as it answers
     served_name: str | None = None
     key_env: str | None = "OPENAI_API_KEY"
     extra_body: Mapping[str, object] = field(default_factory=dict)
     rename: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        url = urlsplit(self.base_url)
-        if url.username or url.password or url.query:
-            raise ValueError(
-                "base_url must not hold a name, a password or a query: put the key into the variable that key_env names"
-            )
-        if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:  # .port refuses what is no number
-            raise ValueError(f"base_url must look like https://host:port/v1, got {self.base_url!r}")
+        if not self.urls:
+            raise ValueError("base_url is an empty list: name at least one server")
+        for base_url in self.urls:
+            url = urlsplit(base_url)
+            if url.username or url.password or url.query:
+                raise ValueError(
+                    "base_url must not hold a name, a password or a query: put the key into the variable that key_env "
+                    "names"
+                )
+            # .port refuses what is no number
+            if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
+                raise ValueError(f"base_url must look like https://host:port/v1, got {base_url!r}")
+        if len(set(self.urls)) < len(self.urls):
+            raise ValueError("base_url names a server twice")
         if not self.model:
             raise ValueError(f"model {self.name} has no path: set served_name to the name the server knows it by")
         if doubled := sorted(set(self.extra_body) & set(SET_HERE)):
@@ -81,7 +89,7 @@ class API(Backend):
                 "set price.prompt and price.completion (USD per million tokens)"
             )
         self.ledger = Ledger()
-        self.reached = False  # has the server ever answered?
+        self.servers = Servers(self.urls, self.limits)
         self.requests_bucket = Bucket(self.limits.requests_per_minute)
         self.tokens_bucket = Bucket(self.limits.tokens_per_minute)
 
@@ -91,13 +99,13 @@ class API(Backend):
         return self.served_name or self.path
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
+
+    @property
     def local(self) -> bool:
-        """Does the address mean this machine?"""
-        host = urlsplit(self.base_url).hostname or ""
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        """Do all addresses mean this machine?"""
+        return all(is_local(urlsplit(url).hostname or "") for url in self.urls)
 
     @property
     def identity(self) -> str:
@@ -111,7 +119,7 @@ class API(Backend):
         key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
         if self.key_env and not key and not self.local:
             raise RunError(
-                f"model {self.name}: set the environment variable {self.key_env} to the key of {self.base_url}, "
+                f"model {self.name}: set the environment variable {self.key_env} to the key of {self.urls[0]}, "
                 "or key_env=null where it wants none"
             )
         if not (key.isascii() and key.isprintable()):  # an HTTP library would quote it in its error
@@ -180,6 +188,9 @@ class API(Backend):
                 spent.completion_tokens,
                 spent.unreported,
             )
+            for server in self.servers.all if len(self.urls) > 1 else ():
+                told = (server.asked, server.answered, server.seconds)
+                log.info("  %s: asked %d times, %d answers, %.2f s each", server.url, *told)
 
     def over_budget(self) -> str:
         """Which part of the budget is spent, "" for none."""
@@ -189,3 +200,10 @@ class API(Backend):
         if (most := budget.get("max_usd")) and self.price and self.ledger.usd(self.price) >= most:
             return f"max_usd={most:g}"
         return ""
+
+
+def is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     import httpx
 
     from evodistill.backend.api import API
+    from evodistill.backend.servers import Server
 
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 0.25  # who waits for a limit looks this often whether an estimate was corrected in its favour
 SHOWN = 300  # characters of a server's message
+PATH = "/chat/completions"
 GO_ON = "run the same command again, what is finished is kept"
 
 
@@ -34,12 +37,12 @@ class Session:
 
     def __init__(self, api: API, requests: Sequence[Request]) -> None:
         self.api, self.limits, self.key = api, api.limits, api.key
-        self.url = api.base_url.rstrip("/") + "/chat/completions"
+        self.servers = api.servers
         self.todo = enumerate(requests)
-        self.workers = min(self.limits.concurrency, len(requests))
+        self.workers = min(self.limits.concurrency * len(api.urls), len(requests))
         self.done: SimpleQueue[tuple[int, Completion] | BaseException | None] = SimpleQueue()
         self.gate = asyncio.Lock()  # first come, first served
-        self.closed_until = 0.0  # by the server's Retry-After
+        self.freed = asyncio.Event()  # a server has room again
         self.given_up = 0  # requests in a row
         self.unasked = 0  # because the budget was spent
         self.jitter = random.Random()  # its own: no draw of the run may depend on the network
@@ -93,40 +96,55 @@ class Session:
     async def answer(self, client: httpx.AsyncClient, request: Request) -> Completion | None:
         """The answer, or an error completion after the last retry; None where the budget ends before."""
         body = self.api.body(request)
-        failures = 0
+        failures, server = 0, None
         while True:
-            estimate = await self.admit(request)
-            if self.api.over_budget():
-                return None
-            outcome = await self.attempt(client, request, body, estimate)
+            estimate, server = await self.admit(request, server)
+            try:
+                if self.api.over_budget():
+                    return None
+                started = time.monotonic()
+                outcome = await self.attempt(client, server, request, body, estimate)
+            finally:
+                self.servers.finish(server)
+                self.freed.set()
             if isinstance(outcome, Completion):
+                self.servers.answered(server, time.monotonic() - started)
                 self.given_up = 0
                 return outcome
             failures += 1
-            log.debug("%s: attempt %d failed: %s", self.api.name, failures, outcome.reason)
-            wait = self.wait_after(outcome, failures)
+            log.debug("%s: attempt %d failed: %s", server.url, failures, outcome.reason)
+            self.servers.failed(server, outcome.reason, outcome.unreachable)
+            wait = self.wait_after(server, outcome, failures)
             if failures > self.limits.retries:
                 break
-            await asyncio.sleep(wait)
+            await asyncio.sleep(0 if self.servers.another(server) else wait)
         self.given_up += 1
         if outcome.unreachable or self.given_up >= self.limits.breaker:
             raise self.stop(f"fails again and again, the last time: {outcome.reason}; mend the server and {GO_ON}")
         return Completion("", "error", error=f"{failures} attempts failed, the last: {outcome.reason}")
 
-    async def admit(self, request: Request) -> float:
-        """Wait until the limits let one more attempt pass. Returns the tokens it was counted with."""
+    async def admit(self, request: Request, besides: Server | None) -> tuple[float, Server]:
+        """Wait until the limits and a server let one more attempt pass. Returns the tokens it was counted with."""
         characters = sum(len(message["content"]) for message in request.chat)
         estimate = self.api.ledger.estimate(characters, request.sampling.max_tokens)
         one, many = self.api.requests_bucket, self.api.tokens_bucket
         async with self.gate:
-            while (wait := max(self.closed_until - time.monotonic(), one.wait(1), many.wait(estimate))) > 0:
-                await asyncio.sleep(min(wait, LOOK_AGAIN_S))
+            while True:
+                self.freed.clear()
+                server, wait = self.servers.pick(besides)
+                wait = max(wait, one.wait(1), many.wait(estimate))
+                if server and wait <= 0:
+                    break
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(wait, LOOK_AGAIN_S)):
+                        await self.freed.wait()
             one.take(1)
             many.take(estimate)
-        return estimate
+            self.servers.start(server)
+        return estimate, server
 
     async def attempt(
-        self, client: httpx.AsyncClient, request: Request, body: bytes, estimate: float
+        self, client: httpx.AsyncClient, server: Server, request: Request, body: bytes, estimate: float
     ) -> Completion | Again:
         """Ask once. RunError where no other request would fare better."""
         import httpx
@@ -135,19 +153,20 @@ class Session:
         ledger.attempts += 1
         try:
             async with asyncio.timeout(self.limits.timeout_s):
-                response = await client.post(self.url, content=body)
+                response = await client.post(server.url.rstrip("/") + PATH, content=body)
         except TimeoutError:
             ledger.unreported += 1
             return Again(f"no answer within {self.limits.timeout_s:g} s (engine.timeout_s)")
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             reason = self.told(f"cannot connect: {error or type(error).__name__}")
-            if not self.api.reached:  # the address is wrong or nothing was started: waiting would only hide it
+            # the addresses are wrong or nothing was started: waiting would only hide it
+            if not any(other.reached or (not other.failures and other is not server) for other in self.servers.all):
                 raise self.stop(f"{reason}; start the server or correct base_url") from None
             return Again(reason, unreachable=True)
         except httpx.RequestError as error:
             ledger.unreported += 1
             return Again(self.told(f"the connection broke: {type(error).__name__} {error}"))
-        self.api.reached = True
+        server.reached = True
         outcome, billed = read(response.status_code, response.headers, response.content, request.sampling.logprobs)
         if billed:
             ledger.add(*billed)
@@ -155,7 +174,7 @@ class Session:
         elif response.status_code == 200:
             ledger.unreported += 1
         if isinstance(outcome, Stop):
-            raise self.stop(f"{self.told(outcome.reason)}; {self.cure(outcome.status)}")
+            raise self.stop(f"{self.told(outcome.reason)}; {self.cure(outcome.status, server)}")
         if isinstance(outcome, Again):
             return replace(outcome, reason=self.told(outcome.reason))
         if outcome.error:
@@ -167,28 +186,28 @@ class Session:
                 )
         return outcome
 
-    def wait_after(self, outcome: Again, failures: int) -> float:
-        """Seconds until this request may try again. A Retry-After holds the other requests back as well."""
+    def wait_after(self, server: Server, outcome: Again, failures: int) -> float:
+        """Seconds until this request may try again. A Retry-After holds the server's other requests back as well."""
         spread = self.limits.backoff(failures, self.jitter.random())
         if outcome.after is None:
             return spread
-        if outcome.after > self.limits.max_wait_s:
+        if outcome.after > self.limits.max_wait_s and not self.servers.another(server):
             raise self.stop(
                 f"asks to wait {outcome.after:.0f} s ({outcome.reason}), longer than "
                 f"engine.max_wait_s={self.limits.max_wait_s:g}; wait, then {GO_ON}"
             )
-        self.closed_until = max(self.closed_until, time.monotonic() + outcome.after)
+        self.servers.closed(server, outcome.after)
         return outcome.after + spread * self.jitter.random()  # never sooner than asked, and not all at once
 
     def stop(self, text: str) -> RunError:
-        return RunError(f"model {self.api.name} at {self.api.base_url}: {text}")
+        return RunError(f"model {self.api.name} at {', '.join(self.api.urls)}: {text}")
 
     def told(self, text: str) -> str:
         """What a server or a library says: on one line, not too long, and without the key that some servers echo."""
         line = " ".join((text.replace(self.key, "[key]") if self.key else text).split())
         return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
 
-    def cure(self, status: int) -> str:
+    def cure(self, status: int, server: Server) -> str:
         api = self.api
         match status:
             case 401 | 403 if not self.key:
@@ -200,5 +219,6 @@ class Session:
             case 402:
                 return "the account has nothing left to spend: top it up"
             case 404:
-                return f"does {self.url} exist, and does it know the name {api.model}? Correct base_url or served_name"
+                url = server.url.rstrip("/") + PATH
+                return f"does {url} exist, and does it know the name {api.model}? Correct base_url or served_name"
         return "is base_url that of an OpenAI-compatible server?"

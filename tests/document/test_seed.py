@@ -52,6 +52,8 @@ def test_standalone_instructions_carry_no_passage_and_do_not_lean_on_it(passages
         ("", "empty"),
         ("Yes.", "too_short"),
         ("They carried every stone by hand.", "copied"),
+        ("Task:", "empty"),
+        ("Write one specific question that the passage answers.", "leaked"),
         (Completion("Explain the", "length"), "truncated"),
         (Completion("", "error", error="x"), "no_reply"),
     ],
@@ -60,6 +62,12 @@ def test_a_reply_that_is_no_instruction_is_a_reject_with_its_text(passages, repl
     """S3"""
     (record,), _ = seeds(passages[:1], reply)
     assert record.fault and record.fault.reason == reason
+
+
+@pytest.mark.parametrize("label", ["Task:", "New task: ", "**Question:**\n", "The task is:"])
+def test_what_a_model_calls_it_is_no_part_of_an_instruction(passages, label):
+    (record,) = seeds(passages[:1], f"{label} Who built the harbour, and when?")[0]
+    assert record.instruction == "Who built the harbour, and when?"
 
 
 def test_lines_inside_an_instruction_stay(passages):

@@ -6,6 +6,7 @@ pages and offsets of its chunk (S6); its judge, if there is one, sees the chunk 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,8 @@ from evodistill import prompt
 from evodistill.backend import Backend, Completion, Sampling, chat
 from evodistill.distill.dedup import Dedup
 from evodistill.distill.extract import LEANS
-from evodistill.distill.written import written
+from evodistill.distill.written import unwrapped, written
+from evodistill.evolution.eliminate import COPIED, WORD, grams, ngrams
 from evodistill.parse import parse_label
 from evodistill.record import Record, digest
 
@@ -21,6 +23,7 @@ KINDS = ("question", "summary", "explanation", "extraction", "open")
 MODES = ("grounded", "standalone")
 GROUNDED = "document/grounded"
 SHORTEST = 4  # words
+LABEL = re.compile(r"(?i)\A[\W_]*(?:the |a |one )?(?:new )?(?:task|question|instruction)(?: is)?[*_]*:[*_]*\s*")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class Seed:
         """The instruction that the reply holds, marked if it is none; failed tries are kept too."""
         extra = {**chunk.extra, "number": k} | ({"try": attempt + 1} if attempt else {})
         passage = chunk.input.strip() if self.mode == "grounded" else ""
-        child = written(chunk, reply, model, input=passage, step="seed", operation=f"{kind}_{k}", extra=extra)
+        words = LABEL.sub("", unwrapped(reply.text))
+        child = written(chunk, reply, model, words, input=passage, step="seed", operation=f"{kind}_{k}", extra=extra)
         # the number made the id distinct: two draws may say the same
         id = digest([child.id, attempt]) if attempt else child.id
         child = replace(child, id=id, origin=replace(child.origin, operation=kind))
@@ -87,6 +91,9 @@ class Seed:
             return child
         if len(text.split()) < SHORTEST and text.isascii():
             return child.reject("too_short", f"{len(text.split())} words", reply.text)
+        asked = grams(prompt.render(template(kind), passage="", mode=self.mode))
+        if copied := asked.intersection(ngrams(WORD.findall(text.lower()), COPIED)):
+            return child.reject("leaked", min(copied), reply.text)
         if len(text) > len(chunk.input) or text in chunk.input:
             return child.reject("copied", "the passage itself, no instruction about it", reply.text)
         if self.mode == "standalone" and (leans := LEANS.search(text)):

@@ -12,7 +12,7 @@ test: .venv/dev
 	$(BIN)/python -m pytest
 
 test-all: .venv/dev .venv/vllm .venv/train
-	$(BIN)/python -m pytest -m "slow or vllm or browser"
+	$(BIN)/python -m pytest -m "slow or vllm or browser or ray"
 
 figures: .venv/installed
 	$(BIN)/python -m plots

@@ -117,6 +117,7 @@ def test_unknown_adjustments_are_refused():
 
 
 def test_both_run_in_the_pipeline_beside_each_other(cfg, tmp_path):
+    """RW3 to RW5: a row for every record, with its round and operation, and in the file of its own data and evolver"""
     settings = [
         "dataset.limit=6",
         "evolution.rounds=2",

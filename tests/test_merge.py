@@ -100,6 +100,7 @@ def alike(tmp_path) -> list[str]:
     return [*settings, f"evolver.rules={RULES}", "evolution.rounds=2", "evolution.on_failure=drop"]
 
 
+@pytest.mark.slow
 def test_near_duplicates_in_two_shards_are_refused_and_the_whole_command_asks_only_for_the_rest(tmp_path, alike):
     run(tmp_path, "whole", *alike)
     (tmp_path / "runs").rename(tmp_path / "undisturbed")
@@ -113,6 +114,7 @@ def test_near_duplicates_in_two_shards_are_refused_and_the_whole_command_asks_on
     assert sum(row["requests"] for row in rows) == 0 < sum(row["cached"] for row in rows)
 
 
+@pytest.mark.slow
 def test_draws_for_one_prompt_in_two_shards_are_refused(tmp_path, alike):
     sharded(tmp_path, *alike, "evolution.eliminator.pool_similarity=null", n=2)
     done = merge(tmp_path, check=False)

@@ -2,7 +2,7 @@
 
 python run.py +experiment=quickstart                       one run
 python run.py -m +experiment=quickstart +study=quickstart  a sweep, then its comparison and report
-python run.py +experiment=quickstart dry_run=true          the plan: steps, counts, first prompts, tokens
+python run.py +experiment=quickstart dry_run=true          the plan: steps, counts, first prompts, tokens, hours
 """
 
 import logging
@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+import evodistill.config  # noqa: F401 - its resolvers, before anything is composed
 from evodistill import RunError
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> dict[str, float]:
     """Run one experiment; gives its means. In a sweep a job that fails leaves the others running."""
-    from evodistill import pipeline, plan
+    from evodistill import estimate, pipeline, plan
 
     job = HydraConfig.get()
     sweep = job.mode is RunMode.MULTIRUN
@@ -31,7 +32,9 @@ def main(cfg: DictConfig) -> dict[str, float]:
                 f"study {cfg.study} is a sweep: add -m, as in  python run.py -m {' '.join(job.overrides.task)}"
             )
         if cfg.dry_run:
-            print(plan.describe(cfg))
+            planned = plan.Plan(cfg)
+            print(planned.text(prompts=not sweep))
+            estimate.write(Path(job.runtime.output_dir), planned.rows, planned.hardware)
             return {}
         return pipeline.run(cfg, Path(job.runtime.output_dir))
     except RunError as error:  # a user's mistake: one line, no traceback

@@ -9,6 +9,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from evodistill import estimate
+
 
 class Finish(Callback):
     """Works from the folders alone, so that `python -m analysis.study FOLDER` gives the same later."""
@@ -27,8 +29,9 @@ class Finish(Callback):
 
 
 def finish(folder: Path) -> None:
-    if not any(folder.glob("**/status.json")):
-        return  # a dry run, or a config that was refused
+    if not any(folder.glob("**/status.json")):  # a dry run, or a config that was refused
+        print(estimate.study(folder))
+        return
     from analysis.study import finish as written
 
     print(written(folder))

@@ -3,5 +3,5 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROLES = ("evolver", "teacher", "student", "judge", "embedder", "reward", "nli", "optimizer")
+ROLES = ("evolver", "teacher", "student", "judge", "embedder", "reward", "nli", "optimizer", "small", "large")
 FAKES = [f"model@{role}=fake" for role in ROLES]

@@ -28,9 +28,14 @@ GROUPS = (
 ITEMS = ROOT / "tests" / "benchmark" / "items"
 OFFLINE = {
     "autoif": ["dataset@queries.dataset=tiny"],
+    "autoif_students": ["dataset@queries.dataset=tiny", "+suite=constraints_tiny"],
     "benchmarks_tiny": [f"benchmark.{name}.data={ITEMS}/{name}.jsonl" for name in ("gsm8k", "ifeval")],
+    "distilqwen2_students": ["+suite=distilqwen2_tiny", "dpo.truncated=true"],
+    "diversity": ["metric.diversity.n=null"],
+    "duel": ["+suite=duel_tiny", "select.keep=0.5"],
+    "evol_students": ["+suite=tiny"],
+    "selection": ["+suite=tiny"],
     "document_seeds": ["quality.min_chars=10"],
-    "evol_to_student": ["model@small=fake", "model@large=fake"],
 }  # beside dataset=tiny, what a hub would give
 
 
@@ -43,7 +48,7 @@ def options() -> list[Path]:
 
 
 def test_every_group_has_options():
-    assert all(names(group) for group in (*GROUPS, "experiment", "model", "study"))
+    assert all(names(group) for group in (*GROUPS, "experiment", "hardware", "model", "scale", "study", "suite"))
 
 
 @pytest.mark.parametrize("name", names("experiment"))
@@ -60,7 +65,11 @@ def test_every_model_can_take_a_role(cfg, name):
 
 @pytest.mark.parametrize("name", names("study"))
 def test_a_study_holds_axes_and_nothing_else(name):
-    assert set(OmegaConf.load(ROOT / "conf" / "study" / f"{name}.yaml")) == {"study", "hydra"}
+    """Axes, what +scale exchanges of them, and the pair of evolvers that is compared."""
+    study = OmegaConf.load(ROOT / "conf" / "study" / f"{name}.yaml")
+    assert {"study", "hydra"} <= set(study) <= {"study", "hydra", "axes", "defaults"}
+    pair = {key for choice in study.get("defaults", ()) for key in choice}
+    assert pair <= {"override /model@small", "override /model@large"}
 
 
 @pytest.mark.parametrize("file", options(), ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -117,6 +126,7 @@ def test_a_misspelt_key_at_the_top_is_found(cfg):
         ("evolution.rounds=two", r"evolution.rounds='two' has the wrong type: int is needed"),
         ("evolution.rounds=0", r"evolution: .*rounds must be ≥ 1, got 0"),
         ("evolution.sampling.top_p=0", r"top_p must be in \(0, 1\], got 0"),
+        ("evolution.sampling.logprobs=maybe", "logprobs='maybe' has the wrong type"),  # LP5
         ("evolution.on_failure=retry", "on_failure must be keep_parent or drop"),
         (
             "evolution.model=writer",

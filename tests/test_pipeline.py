@@ -281,7 +281,7 @@ def test_a_dry_run_prints_the_plan_and_asks_nothing(tmp_path):
 
 def test_two_jobs_select_equal_sets_paired_by_seed(cfg, tmp_path):
     """AE3, AI18: each job makes, or finds in the store, what the other evolver makes of the same seeds"""
-    sides = ["+model@small=fake", "small.name=small", "+model@large=fake", "large.name=large"]
+    sides = ["model@small=fake", "small.name=small", "model@large=fake", "large.name=large"]
     steps = "steps=[dataset,evolution,select]"
     settings = ["+distill@select=select", "select.rivals=[small,large]", "select.stand_ins=false", "select.rounds=[1]"]
     lines = []

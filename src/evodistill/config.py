@@ -18,8 +18,16 @@ from evodistill import RunError
 TRUSTED = "evodistill."  # a config is code: nothing else may be built from one
 SETTINGS = (
     *("name", "study", "seed", "path", "steps", "instructions", "artifacts", "dry_run"),
-    *("metric", "benchmark", "benchmarked", "tracker"),
+    *("metric", "benchmark", "benchmarked", "tracker", "axes", "hardware"),
 )
+
+
+def by_size(size: float, steps: Mapping[float, Any]) -> Any:
+    """The value of the smallest bound that `size` (billions of parameters) does not exceed: {2: a, 10: b, inf: c}."""
+    return steps[min(bound for bound in steps if size <= bound)]
+
+
+OmegaConf.register_new_resolver("by_size", by_size, replace=True)
 
 
 def build(node: DictConfig) -> Any:

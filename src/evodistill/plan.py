@@ -1,22 +1,25 @@
 """The dry run: what an experiment would do, without asking any model.
 
 The steps run on a stand-in that gives each request an acceptable reply of the largest length, so that counts and tokens
-are those of a run in which everything goes well.
+are those of a run in which everything goes well. What two jobs of a study would share in the store is planned once.
 """
 
 from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from omegaconf import DictConfig
 
 from evodistill import config
 from evodistill.backend import Backend, Chat, Classified, Completion, Logprobs, Request, Rewarded
-from evodistill.record import Made, Record, split
+from evodistill.estimate import Row, total
+from evodistill.hardware import Hardware
+from evodistill.record import Made, Record, digest, split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,9 +62,12 @@ class Planner(Backend):
             yield [(position, Completion(reply, "stop"))]
 
     def score(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> Iterator[list[tuple[int, Logprobs]]]:
+        import numpy as np
+
         for position, parts in enumerate(texts):
             self.count("".join(parts), 0)
-            yield [(position, Logprobs((), NOT_ASKED))]
+            # a number where one is needed, so that what is chosen by it is planned for
+            yield [(position, Logprobs(tuple(np.full(max(1, len(part.split())), -1.0, np.float32) for part in parts)))]
 
     def vectors(self, texts: Sequence[str]) -> Iterator[list[tuple[int, np.ndarray]]]:
         import numpy as np
@@ -87,79 +93,129 @@ class Planner(Backend):
         self.completion_tokens += most
 
 
-def describe(cfg: DictConfig) -> str:
-    """The plan as text: per step and metric the records, requests, tokens, cost and the first prompt."""
-    config.check(cfg)
-    cfg = copy.deepcopy(cfg)  # what would be trained becomes a role of it
-    metrics = ", ".join(name for name, _ in config.metrics(cfg)) or "none"
-    lines = [
-        f"plan of {cfg.name}: {' -> '.join(cfg.steps)}; metrics: {metrics}",
-        "",
-    ]
-    records: list[Record] = []
-    prompts: list[str] = []
-    cost = 0.0
-    for name in cfg.steps:
-        step = config.build(cfg[name])
-        models = stand_ins(cfg, step)
+@dataclass(frozen=True)
+class Work:
+    """What a step leaves in a plan: records for the next one, lines to print, first prompts, rows to add up."""
+
+    records: list[Record]
+    lines: list[str]
+    prompts: list[str]
+    rows: list[Row]
+
+
+class Plan:
+    """The plan of a job: its steps, each with its metrics, and its benchmarks, done on stand-ins."""
+
+    remembered: ClassVar[dict[str, Work]] = {}  # of the job before: the next one of a study differs in one axis
+
+    def __init__(self, cfg: DictConfig) -> None:
+        config.check(cfg)
+        self.cfg = cfg = copy.deepcopy(cfg)  # what would be trained becomes a role of it
+        self.before, Plan.remembered = Plan.remembered, {}
+        self.works: list[Work] = []
+        key, records, trained = "", list[Record](), set[str]()
+        for name in cfg.steps:
+            step = config.build(cfg[name])
+            key, records = self.add(key, name, step, records, self.step)
+            if hasattr(step, "makes"):
+                config.add_trained(cfg, name, step, "")
+                trained.add(step.makes)
+            for other, node in config.metrics(cfg):
+                metric = config.build(node)
+                if (metric.records or cfg.steps[-1]) == name:
+                    self.add(key, other, metric, records, partial(self.metric, step=name))
+        for name, node in config.benchmarks(cfg):
+            benchmark = config.build(node)
+            # a trained model is known by what it is trained on
+            self.add(key if trained & {*benchmark.roles} else "", name, benchmark, [], self.benchmark)
+
+    def add(
+        self, given: str, name: str, object: Any, records: list[Record], do: Callable[..., Work]
+    ) -> tuple[str, list[Record]]:
+        """Do it, unless the job before has; gives its key and what it leaves."""
+        models = [str(self.cfg[role].name) for role in object.roles]
+        key = digest([given, name, config.identity(object), models])
+        if key not in Plan.remembered:
+            Plan.remembered[key] = self.before.get(key) or do(key, name, object, records)
+        self.works.append(Plan.remembered[key])
+        return key, Plan.remembered[key].records
+
+    def step(self, key: str, name: str, step: Any, records: list[Record]) -> Work:
         given = len(records)
         if hasattr(step, "makes"):
             records = [with_output(record) for record in records]
-            lines.append(f"{name}: {cfg[step.model].name} becomes {step.makes}: {step.plan(records)}")
-            config.add_trained(cfg, name, step, "")
-            continue
+            told, tokens = step.plan(records)
+            model = self.cfg[step.model]
+            row = Row(key, str(model.name), model.get("size"), learned=tokens)
+            return Work(records, [f"{name}: {model.name} becomes {step.makes}: {told}"], [], [row])
+        models = self.stand_ins(step)
         made = step(records, models)
         records, rejected = split(made.records if isinstance(made, Made) else made)
-        lines.append(
-            f"{name}: {given} records in, up to {len(records)} out"
-            + (f", {len(rejected)} rejected" if not step.roles else "")
-        )
-        cost += told(lines, prompts, name, models)
-        for other, node in config.metrics(cfg):
-            metric = config.build(node)
-            if (metric.records or cfg.steps[-1]) == name:
-                models = stand_ins(cfg, metric)
-                metric([with_output(record) for record in records], models)
-                lines.append(f"metric {other}: {len(records)} records of {name}")
-                cost += told(lines, prompts, f"metric {other}", models)
-    for name, node in config.benchmarks(cfg):
-        benchmark = config.build(node)
-        models = stand_ins(cfg, benchmark)
-        lines.append(f"benchmark {name}: {len(benchmark(models))} items")
-        cost += told(lines, prompts, f"benchmark {name}", models)
-    lines += [
-        "",
-        f"at most {cost:.2f} USD by the prices of the models" if cost else "no model has a price: nothing to pay",
-        "",
-    ]
-    return (
-        "\n".join(lines + prompts)
-        + "\nNo model was asked. Token counts are estimates from text length; completions are the most that may come."
-    )
+        lost = f", {len(rejected)} rejected" if not step.roles else ""
+        return told_of(key, name, f"{name}: {given} records in, up to {len(records)} out{lost}", records, models)
+
+    def metric(self, key: str, name: str, metric: Any, records: list[Record], step: str) -> Work:
+        models = self.stand_ins(metric)
+        metric([with_output(record) for record in records], models)
+        return told_of(key, f"metric {name}", f"metric {name}: {len(records)} records of {step}", [], models)
+
+    def benchmark(self, key: str, name: str, benchmark: Any, records: list[Record]) -> Work:
+        models = self.stand_ins(benchmark)
+        n = len(benchmark(models))
+        return told_of(key, f"benchmark {name}", f"benchmark {name}: {n} items", [], models)
+
+    def stand_ins(self, step: Any) -> dict[str, Planner]:
+        given = {"reply": step.stand_in} if hasattr(step, "stand_in") else {}
+        nodes = {role: self.cfg[role] for role in step.roles}
+        return {
+            role: Planner(node.name, size=node.get("size"), price=node.get("price"), **given)
+            for role, node in nodes.items()
+        }
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for work in self.works for row in work.rows]
+
+    @property
+    def hardware(self) -> Hardware:
+        return config.build(self.cfg.hardware)
+
+    def text(self, prompts: bool = True) -> str:
+        """Per step and metric the records, requests and tokens; the sum; the first prompts."""
+        metrics = ", ".join(name for name, _ in config.metrics(self.cfg)) or "none"
+        lines = [f"plan of {self.cfg.name}: {' -> '.join(self.cfg.steps)}; metrics: {metrics}", ""]
+        lines += [line for work in self.works for line in work.lines]
+        lines += ["", *total(self.rows, self.hardware), ""]
+        if prompts:
+            lines += [line for work in self.works for line in work.prompts]
+        return "\n".join([*lines, NOTE])
 
 
-def stand_ins(cfg: DictConfig, step: Any) -> dict[str, Planner]:
-    given = {"reply": step.stand_in} if hasattr(step, "stand_in") else {}
-    return {role: Planner(cfg[role].name, price=cfg[role].get("price"), **given) for role in step.roles}
+NOTE = "No model was asked. Token counts are estimates from text length; completions are the most that may come."
 
 
-def told(lines: list[str], prompts: list[str], name: str, models: dict[str, Planner]) -> float:
-    """Add what a step asks of its models; gives the cost in USD."""
-    cost = 0.0
+def describe(cfg: DictConfig) -> str:
+    return Plan(cfg).text()
+
+
+def told_of(key: str, name: str, line: str, records: list[Record], models: Mapping[str, Planner]) -> Work:
+    """What was asked of the models."""
+    lines, prompts, rows = [line], [], []
     for role, model in models.items():
         price: Any = model.price or {}
-        paid = (
+        usd = (
             model.prompt_tokens * price.get("prompt", 0.0) + model.completion_tokens * price.get("completion", 0.0)
         ) / 1e6
-        cost += paid
+        asked = (model.requests_asked, model.prompt_tokens, model.completion_tokens)
+        rows.append(Row(f"{key}:{role}", model.name, model.size, *asked, usd=usd))
         lines.append(
             f"  {role} = {model.name}: {model.requests_asked} requests, "
             f"about {model.prompt_tokens:,.0f} prompt tokens, "
-            f"at most {model.completion_tokens:,} completion tokens" + (f", at most {paid:.2f} USD" if paid else "")
+            f"at most {model.completion_tokens:,} completion tokens" + (f", at most {usd:.2f} USD" if usd else "")
         )
         if model.first:
             prompts += [f"--- first prompt of {name} ({role}) ---", model.first[:SHOWN], ""]
-    return cost
+    return Work(records, lines, prompts, rows)
 
 
 def with_output(record: Record) -> Record:

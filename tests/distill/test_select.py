@@ -125,3 +125,13 @@ def test_bad_settings_are_refused(settings, message):
 def test_rejected_records_pass_through(seeds):
     bad = replace(seeds[0]).reject("empty")
     assert Select(keep=1)([bad], {}) == [bad]
+
+
+def test_a_mark_says_who_was_chosen_and_rejects_nobody(seeds):
+    values = {seed.instruction: float(rank) for rank, seed in enumerate(seeds)}
+    out = Select(metric=Scored(values), value="score", keep=2, mark="by_score")(seeds, {})
+    assert [record.extra["by_score"] for record in out] == [False, False, False, True, True]
+    again = Select(metric=Scored(values), value="score", keep=2, lowest=True, mark="easy")(out, {})
+    assert [record.extra["easy"] for record in again] == [True, True, False, False, False]
+    assert all("by_score" in record.extra for record in again)
+    assert not any(record.fault for record in again)

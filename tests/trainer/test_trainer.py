@@ -96,6 +96,14 @@ def test_records_that_cannot_be_learned_are_rejected_the_others_pass(base, tmp_p
     assert facts["rows"] == 3 and facts["left out, no_answer"] == 1 and facts["cut"] == 0 and facts["tokens"] > 50
 
 
+def test_records_that_are_not_to_be_learned_pass_untouched(base, tmp_path):
+    given = [replace(record, extra={"mine": number == 1}) for number, record in enumerate(records(3))]
+    (tmp_path / "rows").mkdir()
+    made, facts = sft(tmp_path, only="mine").rows(given, tokenizer(base), 256)
+    assert made == given and facts["rows"] == 1
+    assert sft(only="mine").plan(given)[0].startswith("1 rows")
+
+
 def test_no_row_left_says_why(base, tmp_path):
     (tmp_path / "rows").mkdir()
     with pytest.raises(RunError, match=r"tuned: 2 records give no row to train on \(no_answer 2\)"):
@@ -165,5 +173,5 @@ def test_a_checkpoint_that_was_cut_short_is_removed(tmp_path):
 
 
 def test_the_plan_counts_steps():
-    told = sft().plan(records(130))  # three steps of 64 an epoch
+    told, _ = sft().plan(records(130))  # three steps of 64 an epoch
     assert "130 rows, about" in told and "2 epochs, 6 steps" in told

@@ -3,8 +3,10 @@
     Select(rivals=["small", "large"], rounds=[1])           equal sets of two evolvers, paired by seed (AE3, AI18)
     Select(metric=IFD("student"), value="ifd", keep=0.25)   the top quarter (arXiv 2412.11231 §5, table 5)
     Select(keep=1000)                                       at random
+    Select(…, mark="by_ifd")                                says which, and leaves the others for another choice
 
-The filters work in this order: rounds, stand-ins, pairing, score. What they leave out is rejected, with a reason.
+The filters work in this order: rounds, stand-ins, pairing, score. What they leave out is rejected, with a reason,
+or only marked, so that two students may learn from two choices of the same records (trainer `only`).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ class Select:
     keep: float | int | None = None  # share (a float up to 1.0) or number of records
     lowest: bool = False  # the smallest first: the paper's length and perplexity baselines
     per: str | None = None  # operation | round: the share or number of each group
+    mark: str | None = None  # key of a record's extra that says whether it was chosen; nothing is rejected then
     seed: int = 0  # of ties and of the draw without a metric
 
     def __post_init__(self) -> None:
@@ -74,6 +77,9 @@ class Select:
         left = [record for record in out.values() if not record.fault]
         if self.keep is not None:
             out |= {record.id: record for record in self.ranked(left, models)}
+        if self.mark:
+            marked = ({**record.extra, self.mark: out[record.id].fault is None} for record in records)
+            return [replace(record, extra=extra) for record, extra in zip(records, marked, strict=True)]
         return list(out.values())
 
     def outside(self, record: Record) -> Record:

@@ -56,6 +56,7 @@ class Trainer:
 
     model: str  # role that is trained
     makes: str  # role that the trained model becomes
+    only: str | None = None  # key of a record's extra: learn where it is true (select.mark); null = all
     effective_batch: int = 64  # rows a step, whatever the number of devices
     args: Mapping[str, Any] = field(default_factory=dict)
     truncate: bool = (
@@ -186,6 +187,9 @@ class Trainer:
         place = Path(self.folder) / "rows"
         with RowFile(place / "train.arrow") as train, RowFile(place / "held_out.arrow") as held:
             for record in records:
+                if self.passes(record):
+                    out.append(record)
+                    continue
                 made = list(self.learn(record, tokenizer, limit))
                 faults = [fault for fault in made if isinstance(fault, Fault)]
                 left_out.update(fault.reason for fault in faults)
@@ -201,6 +205,10 @@ class Trainer:
             raise RunError(f"{self.makes}: {len(records)} records give no row {what} ({told})")
         facts = {"rows": train.rows, "held_out": held.rows, "tokens": train.tokens, "cut": train.cut + held.cut}
         return out, facts | {f"left out, {reason}": count for reason, count in left_out.items()}
+
+    def passes(self, record: Record) -> bool:
+        """Whether a record is none of those to learn from: it goes on to later steps as it is."""
+        return self.only is not None and not record.extra.get(self.only)
 
     def holds_out(self, record: Record) -> bool:
         return random.Random(f"{self.args.get('seed', 0)}:{record.id}:held_out").random() < self.held_out
@@ -232,9 +240,11 @@ class Trainer:
             )
         return wanted or context
 
-    def plan(self, records: Sequence[Record]) -> str:
-        """What a run would train, estimated from the length of the texts."""
+    def plan(self, records: Sequence[Record]) -> tuple[str, float]:
+        """What a run would train, and the tokens of all epochs, estimated from the length of the texts."""
+        records = [record for record in records if not self.passes(record)]
         tokens = sum(len(record.prompt) + len(record.output) for record in records) / CHARACTERS_PER_TOKEN
         epochs = float(self.args.get("num_train_epochs", 3))
         steps = math.ceil(math.ceil(len(records) / self.effective_batch) * epochs)
-        return f"{len(records)} rows, about {tokens:,.0f} tokens an epoch, {epochs:g} epochs, {steps} steps"
+        told = f"{len(records)} rows, about {tokens:,.0f} tokens an epoch, {epochs:g} epochs, {steps} steps"
+        return told, tokens * epochs

@@ -171,13 +171,16 @@ def test_more_than_the_cluster_has_is_refused_at_once():
     assert time.monotonic() - started < 60
 
 
-def test_the_config_puts_any_backend_inside_and_hands_it_the_model(cfg):
-    composed = cfg("backend@teacher=ray", "backend@teacher.inner=vllm", "teacher.inner.engine.tensor_parallel_size=4")
+def test_the_config_puts_any_backend_inside_and_hands_it_the_model(cfg, smollm2):
+    small = "model@teacher=smollm2-135m"
+    composed = cfg(
+        small, "backend@teacher=ray", "backend@teacher.inner=vllm", "teacher.inner.engine.tensor_parallel_size=4"
+    )
     config.check(composed)
     built = config.build(composed.teacher)
     assert type(built.inner).__name__ == "VLLM" and built.inner.path == composed.teacher.path
-    assert built.inner.package["parts"] == 6 and built.inner.engine["tensor_parallel_size"] == 4
-    plain = config.build(cfg().teacher)
+    assert built.inner.package["kind"] == "gguf" and built.inner.engine["tensor_parallel_size"] == 4
+    plain = config.build(cfg(small).teacher)
     assert built.identity == plain.identity, "how a model is run is no part of what it is"
 
 

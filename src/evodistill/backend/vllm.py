@@ -43,6 +43,15 @@ class VLLM(Backend):
 
     environment: Mapping[str, str | int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if (self.engine.get("data_parallel_size") or 1) != 1:
+            # vLLM raises on this too, but after a minute of imports, and names an example of its own (issue 22575)
+            raise ValueError(
+                "engine.data_parallel_size must be 1 in vLLM's offline engine; for N copies choose backend ray "
+                "(backend@ROLE=ray backend@ROLE.inner=vllm ROLE.replicas=N), or vllm serve --data-parallel-size N "
+                "with backend api"
+            )
+
     @cached_property
     def llm(self) -> LLM:
         """The open engine. Reading it starts one, which takes from ten seconds to minutes."""
@@ -61,6 +70,7 @@ class VLLM(Backend):
         from vllm.platforms import current_platform
 
         engine = {key: value for key, value in self.engine.items() if value is not None}
+        engine.pop("data_parallel_size", None)
         if current_platform.is_cpu():
             engine = suit_cpu(engine, self.weights.folder)
         log.info("model %s: starting vLLM on %s", self.name, current_platform.device_name)
@@ -97,6 +107,7 @@ class VLLM(Backend):
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         tokenizer = self.llm.get_tokenizer()
         too_long: list[tuple[int, Completion]] = []
+        read, shared = 0, 0  # tokens of prompts, and those of them that the prefix cache held
 
         def prompts() -> Iterator[Prompt]:
             # equal beginnings one after the other: the engine computes them once (prefix caching)
@@ -109,8 +120,14 @@ class VLLM(Backend):
                     yield position, ids, self.sampling(requests[position])
 
         for group in self.run(prompts()):
+            for _, output in group:
+                read += len(output.prompt_token_ids or ())
+                shared += output.num_cached_tokens or 0
             yield [(position, completion(output)) for position, output in group]
         yield too_long
+        if read:
+            told = (self.name, 100 * shared / read, read)
+            log.info("%s: %.0f %% of %d prompt tokens were found in the prefix cache", *told)
 
     def score(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> Iterator[list[tuple[int, Logprobs]]]:
         import numpy as np

@@ -138,6 +138,15 @@ class StubServer:
         if fault.kind == "invalid_json":
             self.untold += 1
             return await send(writer, 200, json.dumps(reply)[:-2])
+        if fault.kind == "slow_drip":  # a byte now and then, for ever
+            self.untold += 1
+            data = json.dumps(reply).encode()
+            writer.write(head_of(200, len(data), {}))
+            for byte in data:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.1)
+            return True
         if self.reports_usage:
             self.prompt_tokens += reply["usage"]["prompt_tokens"]
             self.completion_tokens += reply["usage"]["completion_tokens"]
@@ -167,13 +176,16 @@ class StubServer:
                 message["content"], choice["finish_reason"] = None, "length"
             case "no_logprobs":
                 choice["logprobs"] = None
-            case "" | "half_body" | "invalid_json" | "billed_500":
+            case "wrong_ids":
+                choice["index"] = 7
+            case "" | "half_body" | "invalid_json" | "billed_500" | "slow_drip":
                 pass
             case _:
                 raise ValueError(f"no such fault: {kind}")
         prompt = sum(len(message["content"].split(" ")) for message in body["messages"])
         usage = {"prompt_tokens": prompt, "completion_tokens": min(most, len(words))}
-        return {"object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
+        names = {"id": "chatcmpl-0", "model": "another"} if kind == "wrong_ids" else {"model": body["model"]}
+        return {"object": "chat.completion", **names, "choices": choices, "usage": usage}
 
 
 def position(word: str, top: int) -> dict[str, Any]:

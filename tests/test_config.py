@@ -53,6 +53,7 @@ def test_every_group_has_options():
 
 @pytest.mark.parametrize("name", names("experiment"))
 def test_every_experiment_fits_the_code(cfg, name):
+    """B3: what a shipped file names is there"""
     check(cfg(f"+experiment={name}"))
 
 

@@ -50,6 +50,7 @@ def test_nothing_is_lost(smoke):
 
 
 def test_a_second_run_asks_nothing_and_gives_the_same(smoke):
+    """L7: nothing is written twice"""
     first, second = smoke(), smoke(name="again")
     rows = list(read_jsonl(second / "steps.jsonl"))
     assert all(row["reused"] and row["requests"] == 0 for row in rows)
@@ -167,6 +168,7 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 def test_a_killed_run_goes_on_repeats_nothing_and_ends_the_same(undisturbed, tmp_path):
+    """L1: what was finished is on disk, not in memory; L7: a second run adds nothing twice"""
     slow = command(tmp_path, "evolver.delay_s=0.02", "evolver.group=4", "teacher.delay_s=0.02", "teacher.group=4")
     rng = random.Random(0)
     for _ in range(4):
@@ -267,6 +269,7 @@ def test_a_full_disk_is_one_line_and_finished_requests_stay(tmp_path):
 
 
 def test_a_dry_run_prints_the_plan_and_asks_nothing(tmp_path):
+    """L5: what a run would cost is known before anything is asked"""
     done = subprocess.run(
         command(tmp_path, "dry_run=true", "model@evolver=llama31-8b"),
         cwd=ROOT,

@@ -93,6 +93,7 @@ def test_answers_come_back_in_the_order_of_the_chats_whatever_order_they_finish_
 
 
 def test_a_request_carries_the_model_the_chat_and_the_whole_sampling():
+    """L4: the model that the config names, whatever else the server has"""
     sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=11, seed=3, stop=["\n\n"], logprobs=4)
     with StubServer() as server:
         api = client(server.url, served_name="tuned", extra_body={"top_k": 20})
@@ -174,6 +175,7 @@ def test_no_requests_ask_nothing_not_even_for_a_key(monkeypatch):
 
 @pytest.mark.parametrize("kind", [*PASSING, "time_out"])
 def test_a_fault_that_passes_is_retried(kind):
+    """L2: a reply without content or choices is one of them"""
     with StubServer(faults=[kind, kind]) as server:
         api = client(server.url, engine={"timeout_s": 0.5 if kind == "time_out" else 20})
         (answer,) = api.generate(chats(1), Sampling())
@@ -367,6 +369,7 @@ def test_concurrency_is_reached_and_not_exceeded():
 
 
 def test_a_budget_of_tokens_stops_the_run_and_keeps_what_was_finished():
+    """L5: tokens are counted, and there is a limit to them"""
     with StubServer(latency=0.005) as server:
         api = client(server.url, engine={"budget": {"max_tokens": 100}, "concurrency": 4})
         found, error = collect(api, 1000)

@@ -60,6 +60,7 @@ def test_nothing_resampled_is_said():
 
 
 def test_the_numbers_come_from_the_artifacts_of_a_run(tmp_path: Path):
+    """B2: resampling runs from its shipped settings"""
     fakes = [f"model@{role}=fake" for role in ("evolver", "teacher", "student", "judge", "embedder")]
     command = [sys.executable, "run.py", "+experiment=distilqwen2_data", *fakes, "dataset.limit=12", "metric=[]"]
     command += [f"artifacts={tmp_path}/artifacts", f"hydra.run.dir={tmp_path}/run"]

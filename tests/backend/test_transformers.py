@@ -62,6 +62,13 @@ def test_a_device_that_is_not_there_is_named(smollm2: Weights) -> None:
         model.generate([chat("Hi")], Sampling(max_tokens=1))
 
 
+@pytest.mark.parametrize(("known", "read"), [(True, "torch.bfloat16"), (False, "torch.float32")])
+def test_auto_reads_weights_as_what_the_cpu_multiplies(monkeypatch: pytest.MonkeyPatch, known: bool, read: str) -> None:
+    monkeypatch.setattr("evodistill.backend.local.multiplies_bfloat16", lambda: known)
+    assert str(Transformers("m", engine={"device": "cpu"}).dtype) == read
+    assert str(Transformers("m", engine={"device": "cpu", "dtype": "float16"}).dtype) == "torch.float16"
+
+
 def test_a_folder_that_is_no_model_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no_such_model"}')
     (tmp_path / "model.safetensors").write_bytes(b"")

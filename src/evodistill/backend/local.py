@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-DTYPES = ("bfloat16", "float16", "float32")
+DTYPES = ("auto", "bfloat16", "float16", "float32")
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 
 
@@ -24,7 +24,7 @@ BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 class Placement:
     """Throughput and placement; nothing here changes what a model is."""
 
-    dtype: str = "bfloat16"
+    dtype: str = "auto"
     device: str = "auto"
     threads: int | None = None
     batch_tokens: int | None = None
@@ -64,6 +64,17 @@ class Local(Backend):
             return torch.empty(0, device=wanted).device
         except (RuntimeError, AssertionError) as error:
             raise RunError(f"model {self.name}: engine.device={wanted} cannot be used ({first_line(error)})") from None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are read as. `auto`: bfloat16, but float32 on a CPU without instructions for it, where the
+        products of bfloat16 take seven times as long."""
+        import torch
+
+        wanted = self.settings.dtype
+        if wanted == "auto":
+            wanted = "float32" if self.device.type == "cpu" and not multiplies_bfloat16() else "bfloat16"
+        return getattr(torch, wanted)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -121,6 +132,13 @@ class Local(Backend):
             yield
         except torch.cuda.OutOfMemoryError as error:
             raise RunError(f"model {self.name}: out of GPU memory; lower {cure}, what had finished is kept") from error
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether torch's matrix products know bfloat16 on this CPU (x86 from AVX-512 on, recent ARM)."""
+    import torch
+
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def first_line(error: BaseException) -> str:

@@ -49,7 +49,6 @@ class SequenceClassifier(Local):
     def model(self) -> Any:
         """The open engine: weights on the device, in evaluation mode. A head that the folder does not hold would be
         random numbers: it is refused."""
-        import torch
         from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
         self.prepare()
@@ -64,7 +63,7 @@ class SequenceClassifier(Local):
             model, found = kind.from_pretrained(
                 folder,
                 config=config,
-                dtype=getattr(torch, self.settings.dtype),
+                dtype=self.dtype,
                 trust_remote_code=trusted,
                 output_loading_info=True,
             )
@@ -74,7 +73,7 @@ class SequenceClassifier(Local):
                 "choose a model that was trained to give rewards or labels"
             )
         self.check(model)
-        log.info("model %s: %s on %s", self.name, self.settings.dtype, self.device)
+        log.info("model %s: %s on %s", self.name, self.dtype, self.device)
         return model.to(self.device).eval()
 
     def check(self, model: Any) -> None:

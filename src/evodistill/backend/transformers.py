@@ -1,6 +1,6 @@
 """Hugging Face transformers in this process: the backend that runs anywhere, and the reference for the others.
 
-    engine: {dtype: bfloat16, device: auto, batch_size: 64}
+    engine: {dtype: auto, device: auto, batch_size: 64}
 
 Log-probabilities are raw: of the model's distribution before temperature and top_p (LP3). A request's draw follows from
 its seed alone; neighbours and batches change it by rounding at most. Code that comes with weights is not run.
@@ -57,7 +57,6 @@ class Transformers(Local):
     @cached_property
     def model(self) -> PreTrainedModel:
         """The open engine: weights on the device, in evaluation mode."""
-        import torch
         from transformers import AutoModelForCausalLM
 
         from evodistill.backend import attention
@@ -68,9 +67,9 @@ class Transformers(Local):
             kind = attention.register() if self.device.type == "cpu" else "sdpa"
         with self.loading():
             model = AutoModelForCausalLM.from_pretrained(
-                self.weights.folder, dtype=getattr(torch, self.settings.dtype), attn_implementation=kind
+                self.weights.folder, dtype=self.dtype, attn_implementation=kind
             )
-        log.info("model %s: %s on %s, attention %s", self.name, self.settings.dtype, self.device, kind)
+        log.info("model %s: %s on %s, attention %s", self.name, self.dtype, self.device, kind)
         return cast("Any", model).to(self.device).eval()
 
     @cached_property

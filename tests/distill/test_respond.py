@@ -77,6 +77,14 @@ def test_a_task_class_may_have_a_prompt_of_its_own(seeds):
     assert set(Respond(model="teacher", tasks=tasks).prompts) == {"respond/plain", "respond/steps", "respond/code"}
 
 
+def test_how_many_records_each_task_has_is_said(seeds, caplog):
+    """A misspelt class answers nothing"""
+    caplog.set_level("INFO")
+    maths = [replace(record, extra={"category": "Math"}) for record in seeds[:2]]
+    respond([*maths, seeds[2]], *["x"] * 3, tasks={"Math": "respond/steps", "Maths": "respond/steps"})
+    assert "answers by task: Math 2, Maths 0" in caplog.text
+
+
 def test_reasoning_is_kept_apart_from_the_answer(seeds):
     """C9: nor is it dropped"""
     replies = ["<think>Hm.\n\nSo 391.</think>391", "Sencha, hojicha and oolong."]

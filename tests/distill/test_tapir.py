@@ -108,6 +108,16 @@ def test_a_second_round_draws_from_the_pool_and_not_from_training_sets():
     assert Counter(record.origin.round for record in second) == {1: len(first), 2: len(second) - len(first)}
 
 
+def test_a_trainer_learns_from_the_set_of_its_round_alone():
+    made, first = tapir(pool(n_hard=30))
+    again, _ = tapir(made.records, round=2)
+    for number in (1, 2):
+        learned = [r for r in again.records if r.extra.get(f"round{number}") and not r.fault]
+        assert {(r.origin.step, r.origin.round) for r in learned} == {("tapir", number)}
+        assert all(record.output for record in learned)
+    assert {r.id for r in first} == {r.id for r in again.records if r.extra.get("round1")}
+
+
 def test_a_student_that_finds_nothing_hard_gets_no_set(caplog):
     made, training = tapir(pool(n_hard=0))
     assert not training and len(made.records) == 30 and "0 of 30 records are hard: no training set" in caplog.text

@@ -7,6 +7,8 @@ gives task classes prompts of their own (DistilQwen2, TAPIR: step by step for ma
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -16,6 +18,7 @@ from evodistill.backend import Backend, Completion, Sampling, chat
 from evodistill.distill.reasoning import parse_reasoning
 from evodistill.record import Record
 
+log = logging.getLogger(__name__)
 REASONING = ("inline", "apart", "required")
 
 
@@ -34,6 +37,7 @@ class Respond:
     sampling: Sampling = field(default_factory=Sampling)
 
     alone: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.reasoning not in REASONING:
@@ -50,6 +54,9 @@ class Respond:
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
         teacher = models[self.model]
         open_ = [record for record in records if not record.fault and (self.overwrite or not record.output)]
+        if self.tasks:  # a misspelt class answers nothing, and a class may as well have no records
+            found = Counter(str(record.extra.get(self.key)) for record in open_)
+            log.info("answers by task: %s", ", ".join(f"{name} {found[name]}" for name in self.tasks))
         chats = [
             chat(prompt.render(self.template(record), instruction=record.instruction, input=record.input))
             for record in open_

@@ -5,8 +5,8 @@
 The pool are the answered records. The student answers them too, and a judge says which are hard for it. The hard ones
 are drawn to given task shares; where a class has too few, new ones are written after them and join the pool. The
 training set of round r are children of all these, with `origin.round` r and `origin.step` "tapir": a share α_r of hard
-ones, which grows by the round, and the rest of the others. To go on, train the student on that round and give the next
-round's `fit.student` the role that came out.
+ones, which grows by the round, and the rest of the others. A trainer learns from them with `only: round<r>`; the next
+round's `fit.student` is the role that came out.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class Tapir:
         return min(1.0, self.share + (self.round - 1) * self.growth)
 
     @property
+    def mark(self) -> str:
+        """Key of `extra` that is true in this round's training set, for a trainer's `only`."""
+        return f"round{self.round}"
+
+    @property
     def roles(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.fit.roles, *self.balance.roles, *self.answers.roles)))
 
@@ -73,7 +78,8 @@ class Tapir:
         known = {record.id: record for record in pool}
         given = [known.get(record.id, record) for record in records]
         if len(hard_ones) < max(1, self.min_hard * len(pool)):
-            log.warning("round %d: %d of %d records are hard: no training set", self.round, len(hard_ones), len(pool))
+            told = "round %d: %d of %d records are hard: no training set; leave it and its trainer out of steps"
+            log.warning(told, self.round, len(hard_ones), len(pool))
             return Made(given, self.report(hard_ones, others, []))
         size = self.size or len(pool)
         n = max(1, round(self.alpha * size))
@@ -94,7 +100,7 @@ class Tapir:
 
     def taken(self, record: Record, operation: str, output: str) -> Record:
         """The record as one of this round's training set."""
-        extra = dict(record.extra) if output else kept(record)
+        extra = (dict(record.extra) if output else kept(record)) | {self.mark: True}
         origin = {"step": STEP, "operation": operation, "round": self.round, "model": ""}
         return record.child(record.instruction, record.input, output, extra=extra, **origin)
 

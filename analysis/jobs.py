@@ -15,9 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from analysis.axes import settings
 from evodistill import RunError
 
-FACTS = ("study", "run", "status", "seed", "dataset", "evolution", "evolver", "teacher", "student", "judge")
+FACTS = ("study", "run", "status", "seed", "dataset", "evolution", "evolver", "teacher", "student", "judge", "setting")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def read_jobs(folder: Path) -> list[Job]:
     if len({job.facts["run"] for job in jobs}) < len(jobs):
         # several sweeps below one folder, each with a job 0: the path tells them apart
         jobs = [replace(job, facts=job.facts | {"run": str(job.folder.relative_to(folder))}) for job in jobs]
-    return jobs
+    told = zip(jobs, settings(jobs), strict=True)
+    return [replace(job, facts=job.facts | {"setting": setting}) for job, setting in told]
 
 
 def find(folder: Path) -> list[Path]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis import axes
 from analysis.collect import collect, scores
-from analysis.compare import compare
+from analysis.compare import BENCHMARK, compare
 from analysis.jobs import Job, read_jobs
 from plots import style
 
@@ -17,31 +18,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Study:
-    """`levels`: the evolvers of all jobs, failed ones included, small to large where the names say so."""
+    """`levels`: of what is compared, in all jobs, failed ones included; evolvers small to large where names say so.
+
+    `jobs`, `scores` and `measured` bear the names of `axes.seen`; `told` and `results` those that the jobs have
+    themselves."""
 
     folder: Path
+    told: list[Job]
     jobs: list[Job]
+    factor: str
     levels: list[str]
     results: DataFrame
+    measured: DataFrame
     scores: DataFrame
     comparison: DataFrame
     warnings: list[str]
 
     @property
     def single(self) -> bool:
-        """One evolver, so nothing to compare."""
+        """One level, so nothing to compare."""
         return len(self.levels) < 2
 
     @property
     def unfinished(self) -> list[Job]:
         return [job for job in self.jobs if not job.completed]
 
+    @property
+    def benchmarks(self) -> set[str]:
+        """The values that come from asking a model the items of a test: these know no round."""
+        return set(self.scores.loc[self.scores["operation"] == BENCHMARK, "metric"].unique())
+
 
 def load(folder: Path) -> Study:
     folder = Path(folder)
-    jobs = read_jobs(folder)
-    levels = style.order(str(job.facts["evolver"]) for job in jobs if job.facts["evolver"])
-    results, long = collect(folder, jobs), scores(folder, jobs)
+    told = read_jobs(folder)
+    factor = axes.factor(told)
+    jobs, levels = axes.seen(told, factor), axes.levels(told, factor)
+    if factor == "evolver":
+        levels = style.order(levels)
+    long = scores(folder, jobs)
     comparison = compare(long, order=levels)
     said = [*long.attrs["warnings"], *(comparison.attrs["warnings"] if len(levels) > 1 else [])]
-    return Study(folder, jobs, levels, results, long, comparison, list(dict.fromkeys(said)))
+    return Study(
+        *(folder, told, jobs, factor, levels, collect(folder, told), collect(folder, jobs), long, comparison),
+        list(dict.fromkeys(said)),
+    )

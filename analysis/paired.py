@@ -76,13 +76,18 @@ def crossed_interval(table: np.ndarray, rng: np.random.Generator, level: float =
     values = np.where(there, table, 0.0)
     means = []
     for size in blocks(n, max(2_000, min(RESAMPLES, BOOTSTRAP_CELLS // n))):
-        rows = rng.multinomial(n, np.full(n, 1 / n), size).astype(float)
-        columns = rng.multinomial(m, np.full(m, 1 / m), size).astype(float)
-        weight = np.einsum("bi,ij,bj->b", rows, there, columns, optimize=True)
-        total = np.einsum("bi,ij,bj->b", rows, values, columns, optimize=True)
+        rows, columns = drawn(n, size, rng), drawn(m, size, rng)
+        weight = np.sum(rows @ there.astype(float) * columns, axis=1)
+        total = np.sum(rows @ values * columns, axis=1)
         means.append(total[weight > 0] / weight[weight > 0])
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def drawn(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """size × n: how often each of n is drawn in n draws with replacement."""
+    cells = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+    return np.bincount(cells.ravel(), minlength=size * n).reshape(size, n).astype(float)
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:

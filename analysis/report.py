@@ -12,6 +12,7 @@ import hashlib
 import json
 import shlex
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import distributions
@@ -62,7 +63,8 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Drawn] | N
         names=sorted({job.facts["study"] for job in study.jobs if job.facts["study"]}) or [study.folder.name],
         question=question(study),
         answers=(latest := last_round(study)),
-        tally=tally(latest),
+        tally=tally(latest, study.benchmarks),
+        benchmarks=study.benchmarks,
         meaning=DIRECTION,
         cannot_tell=CANNOT_TELL,
         figures=[(it.caption, inline(it.figure), it.figure.get_figwidth() > 6) for it in figures_drawn.values()],
@@ -83,7 +85,7 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Drawn] | N
         n_unread=n_unread,
         costs=costs(study),
         config=config_text(study.jobs[0]),
-        overrides={job.facts["run"]: list(job.hydra("overrides") or []) for job in study.jobs},
+        overrides={job.facts["run"]: list(job.hydra("overrides") or []) for job in study.told},
         manifests=manifests(study.jobs[0]),
         versions=versions(),
         commands=commands(study),
@@ -127,7 +129,13 @@ def question(study: Study) -> str:
     if study.single:
         return f"What did {study.levels[0]} make of the seeds?" if study.levels else "What came out of this run?"
     *others, last = study.levels
-    return f"Who wrote the harder instructions: {', '.join(others)} or {last}?"
+    levels = f"{', '.join(others)} or {last}?"
+    if study.factor != "evolver":
+        return f"Which {study.factor} scores higher: {levels}"
+    measured = set(study.comparison["metric"])
+    if measured & study.benchmarks and not measured & set(DIRECTION):
+        return f"Whose instructions make the better student: {levels}"
+    return f"Who wrote the harder instructions: {levels}"
 
 
 def last_round(study: Study) -> list[Any]:
@@ -143,19 +151,26 @@ def last_round(study: Study) -> list[Any]:
     )
 
 
-def tally(answers: list[Any]) -> str:
-    """How the comparisons of difficulty (DIRECTION) went, counted: who wins one measure need not win another."""
+def tally(answers: list[Any], benchmarks: Collection[str] = ()) -> str:
+    """How the comparisons of difficulty (DIRECTION) and of benchmarks went, counted: who wins one measure need not win
+    another."""
     harder = [row for row in answers if row.metric in DIRECTION]
-    if not harder:
+    asked = [row for row in answers if row.metric in benchmarks]
+    told = [counted(harder, "of difficulty in the last round"), counted(asked, "of benchmarks")]
+    return " ".join(text for text in told if text)
+
+
+def counted(rows: list[Any], which: str) -> str:
+    if not rows:
         return ""
-    of = f"{len(harder)} comparison{'s' * (len(harder) > 1)} of difficulty in the last round"
-    decided = [row for row in harder if row.winner != CANNOT_TELL]
+    of = f"{len(rows)} comparison{'s' * (len(rows) > 1)} {which}"
+    decided = [row for row in rows if row.winner != CANNOT_TELL]
     if not decided:
         return f"Cannot tell: in {of}, no interval of the difference leaves out 0."
     won = Counter(row.winner for row in decided).most_common()
     held = sum(row.p_holm <= 0.05 for row in decided)
     parts = [f"{winner} scores higher in {n}" for winner, n in won]
-    if undecided := len(harder) - len(decided):
+    if undecided := len(rows) - len(decided):
         parts.append(f"{undecided} cannot tell")
     return f"Of {of}, {', '.join(parts)}. {held} of the {len(decided)} decided hold after correction."
 
@@ -180,7 +195,7 @@ def spans(study: Study) -> list[tuple[Any, dict[str, float] | None]]:
 
 def by_round(study: Study) -> list[Any]:
     """The rows of results.csv that have a round: by data, metric (headline first), round, evolver (small first)."""
-    rows = study.results[study.results["round"].notna()]
+    rows = study.measured[study.measured["round"].notna()]
     rank = {metric: i for i, metric in enumerate(style.metrics(rows["metric"].dropna()))}
     level = {evolver: i for i, evolver in enumerate(study.levels)}
     return sorted(

@@ -92,7 +92,7 @@ def trained(models: DataFrame) -> list[str]:
 
 
 def means(study: Study) -> list[str]:
-    measured = study.results[study.results["metric"].notna()]
+    measured = study.measured[study.measured["metric"].notna()]
     cells = [
         (
             *(str(row.round), row.metric, f"{number(row.value)} [{number(row.ci_low)}, {number(row.ci_high)}]"),

@@ -2,6 +2,7 @@
 
 A point's bar is the interval of its source where there is one; for published percentages it is the 95 % Wilson interval
 of k of n items (Wilson 1927), derived here: the paper gives none, and differences smaller than it are no finding.
+Several runs of ours (random seeds) are one point: their mean, with Student's interval over the runs.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ OURS = {  # names of our benchmarks' values; ours are shares, the paper's percen
     "ifeval_instruction_loose": "In.(L)",
     "gsm8k": "GSM8K",
     "humaneval": "HumanEval",
+    "minerva_math_exact_match": "MATH",
+    "mbpp_pass_at_1": "MBPP",
 }
 WIDE = 4  # panels in a row
 
 
-def draw(table: DataFrame, label: str, missing: str) -> Figure:
-    """`table` has COLUMNS, `x` in the order of drawing; `label` names x, `missing` says why there is nothing."""
+def draw(table: DataFrame, label: str, missing: str, joined: bool = True) -> Figure:
+    """`table` has COLUMNS, `x` in the order of drawing; `label` names x, `missing` says why there is nothing; points
+    are `joined` where x has an order."""
     table = table[table["value"].notna()]
     if table.empty:
         return style.empty(missing)
@@ -53,10 +57,13 @@ def draw(table: DataFrame, label: str, missing: str) -> Figure:
                 y, low, high = (side[name].to_numpy(float) for name in ("value", "ci_low", "ci_high"))
                 panel.errorbar(x, (low + high) / 2, yerr=(high - low) / 2, fmt="none", ecolor=look.color, capsize=2)
                 shape: dict[str, Any] = {"color": look.color, "marker": look.marker, "markeredgecolor": "white"}
-                [line] = panel.plot(x, y, look.line, **shape)
+                [line] = panel.plot(x, y, look.line if joined else "", **shape)
                 handles.setdefault(look.label, line)
             panel.set_title(metric)
-            panel.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])  # whole labels (PL2)
+            names = [str(tick) for tick in ticks]  # whole labels (PL2)
+            turned = {"rotation": 30, "ha": "right"} if max(map(len, names)) * len(names) > 32 else {}
+            panel.set_xticks(range(len(ticks)), names, **turned)
+            panel.set_xlim(-0.4, len(ticks) - 0.6)
             panel.set_xlabel(label)
             panel.set_ylim(0, 1.05 * float(here[["value", "ci_high"]].max().max()) or 1.0)  # from zero (PL9)
         for row in axes:
@@ -66,11 +73,28 @@ def draw(table: DataFrame, label: str, missing: str) -> Figure:
 
 
 def own(results: DataFrame) -> DataFrame:
-    """COLUMNS from our results with a column x: the benchmarks of completed jobs, in percent."""
-    done = results[(results["status"] == "completed") & results["metric"].isin(OURS)].copy()
-    done["metric"] = done["metric"].map(OURS)
+    """COLUMNS from our results with a column x, in its order: the benchmarks of completed jobs, in percent. Where
+    several models were asked, a panel names the one that it shows."""
+    import pandas as pd
+
+    asked, plain = style.asked(results["metric"])
+    there = (results["status"] == "completed") & results["value"].notna() & plain.isin(OURS)
+    done, asked = results[there].copy(), asked[there]
+    done["metric"] = plain[there].map(OURS) + (" (" + asked + ")" if asked.nunique() > 1 else "")
     done[["value", "ci_low", "ci_high"]] *= 100
-    return done[list(COLUMNS)]
+    points = done.groupby(["x", "evolver", "metric"], sort=False, observed=True)
+    rows = [dict(zip(COLUMNS[:3], key, strict=True)) | point(runs) for key, runs in points]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def point(runs: DataFrame) -> dict[str, float]:
+    values = runs["value"].to_numpy(float)
+    if len(runs) == 1:
+        return runs.iloc[0][["value", "ci_low", "ci_high"]].to_dict()
+    from scipy.stats import sem, t
+
+    mean, half = values.mean(), t.ppf(0.975, len(values) - 1) * sem(values)
+    return {"value": mean, "ci_low": max(0.0, mean - half), "ci_high": min(100.0, mean + half)}
 
 
 def with_intervals(published: DataFrame) -> DataFrame:

@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from analysis.jobs import Job
     from analysis.load import Study
 
-CAPTION = (
-    "Figure 1: Llama-3-8B tuned on round 0 (seeds) to 3. Drawn from tables 9 and 10; the paper's plot script differs "
-    "from them in 14 cells. Intervals are ours: 95 % Wilson of k of n items."
-)
+CAPTION = "Benchmarks of the students by the round of evolution that they were trained on, in percent, with 95 % intervals."
 COLUMNS = lines.COLUMNS
-MISSING = "no benchmark by round: no completed job has trained a student and asked it"
+MISSING = "no benchmark by round: no completed jobs have trained students on several rounds and asked them"
 
 
 def published(table: DataFrame) -> DataFrame:
@@ -40,9 +38,17 @@ def published(table: DataFrame) -> DataFrame:
 
 
 def of(study: Study) -> DataFrame:
-    """Our results; the round of a student's benchmark is the round it was trained on."""
-    results = study.results
-    return lines.own(results.assign(x=results["round"]).sort_values("round", kind="stable"))
+    """Our results, where students were trained on several rounds."""
+    rounds = {job.facts["run"]: trained_on(job) for job in study.jobs}
+    results = study.results[study.results["run"].map(rounds).notna()]
+    table = lines.own(results.assign(x=results["run"].map(rounds)).sort_values("x", kind="stable"))
+    return table if table["x"].nunique() > 1 else table[:0]
+
+
+def trained_on(job: Job) -> int | None:
+    """The round whose records its student has learned, where it is one."""
+    rounds = (job.hydra("config").get("select") or {}).get("rounds") or ()
+    return int(rounds[0]) if len(rounds) == 1 else None
 
 
 def draw(table: DataFrame) -> Figure:

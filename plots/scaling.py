@@ -1,7 +1,9 @@
-"""Benchmarks of students of growing size: figure 3 of the paper.
+"""Benchmarks by student: figure 3 of the paper, where students grow, and the pictures of its tables 1 to 5 and 12.
 
-python -m plots.scaling plots/paper/fig3_scaling.csv     the published numbers (as table 11)
-python -m plots.scaling runs/<study>/<time>              our own
+    python -m plots.scaling plots/paper/fig3_scaling.csv     the published numbers (as table 11)
+    python -m plots.scaling runs/<study>/<time>              our own: by student and by what else differs (a temperature)
+
+Points are joined where all names state sizes; an order of other students would say nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plots import benchmark_lines as lines
-from plots import style
+from plots import iterations, style
 from plots.command import run
 
 if TYPE_CHECKING:
@@ -18,12 +20,9 @@ if TYPE_CHECKING:
 
     from analysis.load import Study
 
-CAPTION = (
-    "Figure 3: Qwen-2.5 students of 0.5B to 72B (full tuning up to 7B, LoRA above). Table 11 has the same numbers. "
-    "Intervals are ours: 95 % Wilson of k of n items."
-)
+CAPTION = "Benchmarks of the students, in percent, with 95 % intervals."
 COLUMNS = lines.COLUMNS
-MISSING = "no benchmark by size of the student: no completed job has trained a student and asked it"
+MISSING = "no benchmark by student: no completed jobs have trained several students and asked them"
 
 
 def published(table: DataFrame) -> DataFrame:
@@ -31,15 +30,19 @@ def published(table: DataFrame) -> DataFrame:
 
 
 def of(study: Study) -> DataFrame:
-    """Our results, students from small to large; untrained ones (round 0) are left out."""
-    trained = study.results[study.results["round"].fillna(0) > 0]
-    students = style.order(trained["student"].astype(str))
-    rank = trained["student"].astype(str).map({student: i for i, student in enumerate(students)})
-    return lines.own(trained.assign(x=trained["student"]).iloc[rank.argsort(kind="stable")])
+    """Our results, students from small to large; what is drawn by round is left to `iterations`."""
+    results = study.results
+    students = style.order(results["student"].astype(str))
+    rank = results["student"].astype(str).map({student: i for i, student in enumerate(students)})
+    several = results.loc[results["status"] == "completed", "setting"].nunique() > 1
+    x = results["student"].astype(str) + (", " + results["setting"].astype(str) if several else "")
+    table = lines.own(results.assign(x=x).iloc[rank.argsort(kind="stable")])
+    return table[:0] if len(iterations.of(study)) else table
 
 
 def draw(table: DataFrame) -> Figure:
-    return lines.draw(table, "size of the student", MISSING)
+    sized = all(style.size(str(name)) for name in set(table["x"]))
+    return lines.draw(table, "size of the student" if sized else "", MISSING, joined=sized)
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plots import style
+from plots import style, win_rate
+from plots.benchmark_lines import OURS
 from plots.command import run
 
 if TYPE_CHECKING:
@@ -33,10 +34,13 @@ ALONE_APART, RUNS_APART, FAN = 0.06, 0.2, 0.14
 
 
 def of(study: Study) -> DataFrame:
-    """The rows of results.csv that hold a value; points of a curve (`name@place`) have figures of their own."""
-    table = study.results
+    """The rows of results.csv that hold a value; points of a curve (`name@place`) and the benchmarks of `scaling` and
+    `win_rate` have figures of their own."""
+    table = study.measured
+    names = table["metric"].astype(str)
     there = (table["status"] == "completed") & table["value"].notna()
-    return table.loc[there & ~table["metric"].astype(str).str.contains("@"), list(COLUMNS)]
+    elsewhere = names.str.contains("@") | style.asked(names)[1].isin((*OURS, win_rate.METRIC))
+    return table.loc[there & ~elsewhere, list(COLUMNS)]
 
 
 def draw(table: DataFrame) -> Figure:
@@ -64,13 +68,14 @@ def draw(table: DataFrame) -> Figure:
                     line = lines(panel, side, look, shift=apart * (i - (len(levels) - 1) / 2))
                     handles.setdefault(look.label, line)
             rounds = sorted(int(number) for number in here["round"].unique())
-            panel.set_xticks(rounds, [f"{number}" if number else "seeds" for number in rounds])
+            alone = rounds == [0]  # the seeds, or a benchmark, which knows no round
+            panel.set_xticks(rounds, [f"{number}" if number else "" if alone else "seeds" for number in rounds])
             panel.set_xlim(min(rounds) - 0.3, max(rounds) + 0.3)
             limits(panel, metric, here)
             panel.set_title(
                 style.name(metric) + (f"\n{style.group_name(dataset, evolution, groups)}" if len(groups) > 1 else "")
             )
-            panel.set_xlabel("round")
+            panel.set_xlabel("" if alone else "round")
         style.legend(figure, handles)
     return figure
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import Series
 
 RC: dict[Any, Any] = {
     "font.size": 10,
@@ -73,6 +74,16 @@ NAMES = {
     "diversity_truncated": "share of texts that the embedder cuts",
     "difficulty_score_0_100_mean": "difficulty score (0–100)",
     "internlm2_7b_reward_mean": "reward",
+    "ifeval_prompt_strict": "IFEval, prompts (strict)",
+    "ifeval_instruction_strict": "IFEval, instructions (strict)",
+    "ifeval_prompt_loose": "IFEval, prompts (loose)",
+    "ifeval_instruction_loose": "IFEval, instructions (loose)",
+    "gsm8k_strict": "GSM8K (behind ####)",
+    "humaneval": "HumanEval",
+    "win_rate": "win rate",
+    "win_rate_flips": "share of pairs whose winner changes with the order",
+    "length_controlled_win_rate": "win rate, length-controlled",
+    "mt_bench": "MT-Bench",
     "full_alpaca": "all of Alpaca",
     "slm": "SLM",
     "llm": "LLM",
@@ -110,7 +121,16 @@ LOOKS = (
 
 
 def name(key: str) -> str:
-    return NAMES.get(key, key)
+    """A value of a benchmark may have the model that was asked before it: `tuned/gsm8k`."""
+    role, slash, plain = key.rpartition("/")
+    return f"{role}: {NAMES[plain]}" if slash and plain in NAMES else NAMES.get(key, key)
+
+
+def asked(metrics: Series) -> tuple[Series, Series]:
+    """(the models that were asked, "" where no name is given; the values' plain names)"""
+    names = metrics.astype(str)
+    plain = names.str.replace("^.*/", "", regex=True)
+    return names.str.replace("/?[^/]*$", "", regex=True), plain
 
 
 def round_name(number: int) -> str:
@@ -184,6 +204,9 @@ def render(figure: Figure, format: str) -> bytes:
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     stamp = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[format]
     with styled(), io.BytesIO() as file:
+        if figure.get_layout_engine():  # it is half of the work: once, not for each format
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(file, format=format, dpi=160, metadata=stamp)
         return file.getvalue()
 

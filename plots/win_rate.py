@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 METRIC = "win_rate"
 COLUMNS = ("panel", "bar", "outcome", "count")
 OUTCOMES = ("win", "tie", "lose", style.UNPARSED)
-CAPTION = "Prompts won, tied and lost by each evolver's student, as the judge sees them in both orders."
+CAPTION = "Prompts that a student won, tied and lost against its rival, as the judge sees them in both orders."
 MISSING = "no wins: no completed job has measured win_rate"
 
 
@@ -34,11 +34,17 @@ def published(table: DataFrame) -> DataFrame:
 
 
 def of(study: Study) -> DataFrame:
-    """A panel per student, a bar per evolver; the labels of the benchmark's scores are the outcomes."""
+    """A panel per student, a bar per evolver, or per setting where there is one evolver; the labels of the benchmark's
+    scores are the outcomes. Where several models were asked, a panel names the one that it shows."""
     scores = study.scores
-    judged = scores[(scores["metric"] == METRIC) & (scores["status"] == "completed")].copy()
-    judged["outcome"] = judged["label"].astype(str).where(judged["label"].isin(OUTCOMES), style.UNPARSED)
-    keys = {"panel": judged["student"].astype(str), "bar": judged["evolver"].astype(str), "outcome": judged["outcome"]}
+    asked, plain = style.asked(scores["metric"])
+    there = (plain == METRIC) & (scores["status"] == "completed")
+    judged, asked = scores[there], asked[there]
+    outcome = judged["label"].astype(str).where(judged["label"].isin(OUTCOMES), style.UNPARSED)
+    panel = judged["student"].astype(str) + (": " + asked if asked.nunique() > 1 else "")
+    within = judged["evolution"].astype(str)
+    bar = judged["evolver"].astype(str) + (", " + within if study.factor == "evolver" and within.nunique() > 1 else "")
+    keys = {"panel": panel, "bar": bar, "outcome": outcome}
     return judged.groupby([series.rename(name) for name, series in keys.items()]).size().rename("count").reset_index()
 
 

@@ -69,10 +69,10 @@ def test_a_mean_without_an_interval_is_drawn():
 
 
 def test_unfinished_jobs_are_not_drawn_and_nothing_is_said():
-    figure = score_by_round.draw(score_by_round.of(SimpleNamespace(results=results(status="failed"))))
+    figure = score_by_round.draw(score_by_round.of(SimpleNamespace(measured=results(status="failed"))))
     assert "no completed job" in figure.axes[0].texts[0].get_text()
 
 
 def test_points_of_a_curve_have_a_figure_of_their_own():
     table = pd.concat([results(), results(metric="top_probability@2-5")])
-    assert set(score_by_round.of(SimpleNamespace(results=table))["metric"]) == {"complexity_score"}
+    assert set(score_by_round.of(SimpleNamespace(measured=table))["metric"]) == {"complexity_score"}

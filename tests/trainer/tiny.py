@@ -19,23 +19,35 @@ SPECIAL = ["<|pad|>", "<|start|>", "<|end|>"]
 ARGS = {"learning_rate": 5e-3, "num_train_epochs": 2, "max_length": 256, "bf16": False, "seed": 0}
 
 
-def llama(folder: Path, template: str | None = TEMPLATE, context: int = 512) -> Path:
-    """Weights in bfloat16, a byte-level tokenizer of 500 tokens, a chat template unless there is to be none."""
+def llama(
+    folder: Path,
+    template: str | None = TEMPLATE,
+    context: int = 512,
+    *,
+    seed: int = 0,
+    words: int = 500,
+    padding: int = 0,
+    sharp: float = 1.0,
+) -> Path:
+    """Weights in bfloat16, a byte-level tokenizer of 500 tokens, a chat template unless there is to be none. `padding`:
+    rows of the weights' vocabulary that are no tokens; `sharp`: how much surer it is than random weights are."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    words = ByteLevelBPETokenizer()
-    words.train([str(FILE)], vocab_size=500, special_tokens=SPECIAL, show_progress=False)
+    trained = ByteLevelBPETokenizer()
+    trained.train([str(FILE)], vocab_size=words, special_tokens=SPECIAL, show_progress=False)
     names = {"pad_token": SPECIAL[0], "eos_token": SPECIAL[2], "additional_special_tokens": [SPECIAL[1]]}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words._tokenizer, **names)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, **names)
     tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
-    sizes |= {"vocab_size": len(tokenizer), "max_position_embeddings": context}
+    sizes |= {"vocab_size": len(tokenizer) + padding, "max_position_embeddings": context}
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
-    LlamaForCausalLM(LlamaConfig(**sizes, **ends)).to(torch.bfloat16).save_pretrained(folder)
+    model = LlamaForCausalLM(LlamaConfig(**sizes, **ends))
+    model.lm_head.weight.data *= sharp
+    model.to(torch.bfloat16).save_pretrained(folder)
     return folder
 
 

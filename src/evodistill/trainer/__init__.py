@@ -164,10 +164,12 @@ class Trainer:
         folder, base = Path(self.folder).resolve(), models[self.model].weights.folder.resolve()
         (folder / "rows").mkdir(parents=True, exist_ok=True)
         tokenizer, limit = self.tokenizer(base), self.limit(base)
-        job = Job(replace(self, folder=str(folder)), str(base), limit).write()
+        placed = self.placed(models, folder)
+        job = Job(placed, str(base), limit).write()
         records, facts = self.rows(records, tokenizer, limit)
         log.info("%s: %s", self.makes, ", ".join(f"{key} {value}" for key, value in facts.items()))
         tokenizer.save_pretrained(folder / "rows")
+        facts |= placed.prepare(models, folder / "rows")
         self.launch.run(self.makes, job)
         trained = json.loads((folder / "rows" / TRAINED).read_text(encoding="utf-8"))
         for name in ("rows", "checkpoints"):
@@ -178,6 +180,14 @@ class Trainer:
         }
         kept = [path for place in ("model", "adapter") for path in (folder / place).rglob("*") if path.is_file()]
         return Made(records, files | {str(path.relative_to(folder)): path for path in (job, *sorted(kept))})
+
+    def placed(self, models: Mapping[str, Backend], folder: Path) -> Trainer:
+        """This trainer as the training process is given it. Refuses models that do not go together."""
+        return replace(self, folder=str(folder))
+
+    def prepare(self, models: Mapping[str, Backend], rows: Path) -> dict[str, Any]:
+        """What must lie beside the rows before training starts; gives facts for training.json."""
+        return {}
 
     def rows(
         self, records: list[Record], tokenizer: PreTrainedTokenizerBase, limit: int
@@ -239,6 +249,10 @@ class Trainer:
                 f"{context} tokens; lower it"
             )
         return wanted or context
+
+    def bounds(self, limit: int) -> dict[str, int]:
+        """How TRL calls the most tokens of a row."""
+        return {"max_length": limit}
 
     def plan(self, records: Sequence[Record]) -> tuple[str, float]:
         """What a run would train, and the tokens of all epochs, estimated from the length of the texts."""

@@ -40,9 +40,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What TRL's trainer reads of one record: columns of token ids."""
+    """What TRL's trainer reads of one record: columns of token ids, or of a text."""
 
-    columns: Mapping[str, Sequence[int]]
+    columns: Mapping[str, Sequence[int] | str]
     tokens: int
     cut: bool = False  # the end of an answer is missing
 
@@ -76,7 +76,7 @@ def ended(ids: list[int], end: int | None) -> list[int]:
 
 
 class RowFile:
-    """Writes rows to an Arrow stream of int32 lists, which `datasets` maps into memory as it stands."""
+    """Writes rows to an Arrow stream of int32 lists and strings, which `datasets` maps into memory as it stands."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.rows, self.tokens, self.cut = path, 0, 0, 0
@@ -98,8 +98,11 @@ class RowFile:
 
         if not self.waiting:
             return
+        ids, text = pa.list_(pa.int32()), pa.string()
         lists = {name: [row.columns[name] for row in self.waiting] for name in self.waiting[0].columns}
-        table = pa.table({name: pa.array(values, pa.list_(pa.int32())) for name, values in lists.items()})
+        table = pa.table(
+            {name: pa.array(values, text if isinstance(values[0], str) else ids) for name, values in lists.items()}
+        )
         self.writer = self.writer or pa.ipc.new_stream(str(self.path), table.schema)
         self.writer.write_table(table)
         self.waiting.clear()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from transformers import Trainer as HFTrainer
 
-SHOWN = ("loss", "eval_loss", "learning_rate", "grad_norm", "rewards/margins")
+SHOWN = ("loss", "eval_loss", "ce", "kd", "eval_ce", "eval_kd", "learning_rate", "grad_norm", "rewards/margins")
 
 
 def fit(job: Job) -> None:
@@ -85,7 +85,7 @@ def arguments(job: Job, cpu: bool) -> dict[str, Any]:
         "eval_strategy": "epoch" if trainer.held_out else "no",
         **trainer.args,
         **trainer.engine,
-        "max_length": job.limit,
+        **trainer.bounds(job.limit),
     }
     if trainer.best:  # each evaluation needs a checkpoint that it speaks of
         told |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
@@ -151,14 +151,16 @@ class Counted:
 
     def __call__(self, rows: list[dict[str, Any]]) -> Any:
         batch = self.inner(rows)
+        if "input_ids" not in batch:  # prompts, which the trainer pads when they are answered
+            return batch
         self.cells += batch["input_ids"].numel()
         # packed rows have no mask, and no padding either
         self.tokens += int(batch["attention_mask"].sum()) if "attention_mask" in batch else batch["input_ids"].numel()
         return batch
 
     @property
-    def padding(self) -> float:
-        return round(1 - self.tokens / max(1, self.cells), 4)
+    def padding(self) -> float | None:
+        return round(1 - self.tokens / self.cells, 4) if self.cells else None
 
 
 def quiet() -> None:

@@ -1,8 +1,12 @@
+import random
+
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
+from evodistill import results
 from evodistill.record import Record
-from evodistill.results import by_round, summarize, summary
+from evodistill.results import RESAMPLES, by_round, summarize, summary
 
 
 def test_a_mean_comes_with_interval_n_and_unparsed():
@@ -21,6 +25,20 @@ def test_the_interval_is_the_same_every_time_and_covers_about_95_percent():
         inside += low <= 5 <= high
     assert 0.90 <= inside / 200 <= 0.99
     assert summary(values, "a") == summary(values, "a")
+
+
+def test_the_interval_is_that_of_scipy():
+    values = np.random.default_rng(1).exponential(size=60) ** 2
+    rng = np.random.default_rng(random.Random("a seed").getrandbits(64))
+    low, high = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=rng).confidence_interval
+    assert results.interval(values, "a seed") == pytest.approx([low, high], rel=1e-12)
+
+
+def test_the_interval_of_very_many_values_is_that_of_the_bootstrap_but_for_chance(monkeypatch):
+    values = np.random.default_rng(1).exponential(size=20_000)
+    low, high = results.interval(values, "a seed")
+    monkeypatch.setattr(results, "MANY", 10_000)
+    assert results.interval(values, "a seed") == pytest.approx([low, high], abs=0.05 * (high - low))
 
 
 @pytest.mark.parametrize(("values", "interval"), [([], None), ([3.0], None), ([None], None), ([2.0] * 5, [2.0, 2.0])])

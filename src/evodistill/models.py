@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -10,6 +11,7 @@ from evodistill import config
 from evodistill.backend import Usage
 from evodistill.backend.cache import Cache, Cached
 from evodistill.record import digest
+from evodistill.stream import Draws
 
 
 class Models(dict[str, Cached]):
@@ -35,6 +37,24 @@ class Models(dict[str, Cached]):
         for model in self.shared.values():
             if id(model) not in kept:
                 model.close()
+
+    @contextmanager
+    def portions(self, roles: Sequence[str]) -> Iterator[Callable[[], None]]:
+        """Within, equal chats are counted over all portions of a step; call what is given as each portion begins."""
+        asked = {id(self[role]): self[role] for role in roles}.values()
+        draws = [Draws() for _ in asked]
+        for model, counted in zip(asked, draws, strict=True):
+            model.draws = counted
+
+        def begins() -> None:
+            for counted in draws:
+                counted.portion()
+
+        try:
+            yield begins
+        finally:
+            for model in asked:
+                model.draws = None
 
     def usage(self, roles: Sequence[str]) -> Usage:
         """What the models of these roles have done so far, each counted once."""

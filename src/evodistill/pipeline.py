@@ -19,17 +19,21 @@ from omegaconf import DictConfig, OmegaConf
 from evodistill import RunError, __version__, config, prompt, results
 from evodistill.backend import Backend
 from evodistill.backend.cache import Cache
+from evodistill.evolution.evolution import KEPT
 from evodistill.metric import Score
 from evodistill.models import Models
 from evodistill.record import Made, Record, digest, read_jsonl, read_records, split, to_line
 from evodistill.store import Store, named_errors, write_json, write_lines
+from evodistill.stream import Rows, Seen, Spool, portions
 
 log = logging.getLogger(__name__)
 
 
 class Step(Protocol):
     """A configured function: every record it receives or makes comes back, what failed is marked. One that has `alone`,
-    and it is true, decides over each record without the others: its shards can be merged (`merge.py`)."""
+    and it is true, decides over each record without the others: its shards can be merged (`merge.py`). One that has
+    `streams`, and it is true, is given many records by the portion (`stream.py`): what it was given stands where it
+    stood, and what it made comes behind, round after round, in each those last that stand in for failed ones."""
 
     roles: Sequence[str]  # of the models it asks
     prompts: Mapping[str, Sequence[str]]  # name → the variables it gives them
@@ -50,7 +54,8 @@ class Trainer(Step, Protocol):
 
 class Metric(Protocol):
     """A configured function from records to one score each. `records` names the step whose records it measures. One
-    that has `whole(records, scores)` adds numbers of the set as such: value → round → {mean, ci95, n, unparsed}."""
+    that has `whole(records, scores)` adds numbers of the set as such: value → round → {mean, ci95, n, unparsed}. One
+    that has `streams`, and it is true, is given many records by the portion, and goes through them all in `whole`."""
 
     roles: Sequence[str]
     prompts: Mapping[str, Sequence[str]]
@@ -132,8 +137,8 @@ class Runner:
         for work in (*self.steps.values(), *self.metrics.values(), *self.benchmarks.values()):
             if hasattr(work, "ready"):
                 work.ready()  # type: ignore[union-attr]
-        self.records: list[Record] = []  # that the last step left
-        self.rejects: list[Record] = []  # of all steps
+        self.records = Rows(Record.from_dict)  # that the last step left
+        self.rejects = Rows(Record.from_dict)  # of all steps
         self.content = ""  # hash of what the next step is given
         self.rows: list[dict[str, Any]] = []
 
@@ -163,37 +168,40 @@ class Runner:
             yield self.benchmark, name, benchmark
 
     def step(self, name: str, step: Step) -> dict[str, Any]:
-        """The usable records and the rejects of a step: from the store, or made and stored."""
-        records = self.records
+        """The usable records and the rejects of a step: in the store, or made and stored."""
+        n = len(self.records)
         step = self.paired(name, step)
         if trains := hasattr(step, "makes"):
             step = replace(step, folder=str(self.store.folder(name, self.key(step, self.content))))  # type: ignore[type-var,call-arg]
 
-        def make() -> tuple[dict[str, Iterable[str] | Path], dict[str, int], Any]:
+        def make(folder: Path) -> tuple[dict[str, Iterable[str] | Path], dict[str, int]]:
             if trains:
                 self.models.release(set())  # no engine shares memory with it
-            made = self.checked(name, step, records)
-            usable, rejected = split(made.records)
-            counts = {
-                "in": len(records),
-                "made": len(usable) + len(rejected) - len(records),
-                "out": len(usable),
-                "rejected": len(rejected),
-            }
-            files: dict[str, Iterable[str] | Path] = {
-                **made.files,
-                "records.jsonl": (to_line(record.to_dict()) for record in usable),
-                "rejects.jsonl": (to_line(record.to_dict()) for record in rejected),
-            }
-            return files, counts, (usable, rejected)
+            usable, rejected = Spool(folder), Spool(folder)
+            files: dict[str, Iterable[str] | Path] = {}
+            for given, made in self.checked(name, step):
+                if twice := files.keys() & made.files.keys():
+                    raise RuntimeError(f"step {name} makes {min(twice)} of all its records, so it must not stream")
+                files |= made.files
+                there = {record.id for record in given} if streams(step) else None
+                for spool, records in zip((usable, rejected), split(made.records), strict=True):
+                    spool.extend((place(record, there), to_line(record.to_dict())) for record in records)
+            if len(rejected) and not len(usable):
+                told = results.by_round([], Rows(Record.from_dict, rejected))
+                reasons = {number: row["reasons"] for number, row in told.items()}
+                log.warning("%s: no record is left; rejected by reason: %s", name, reasons)
+            made_here = len(usable) + len(rejected) - n
+            counts = {"in": n, "made": made_here, "out": len(usable), "rejected": len(rejected)}
+            return {**files, "records.jsonl": usable, "rejects.jsonl": rejected}, counts
 
-        folder, manifest, made = self.once(name, step, self.content, make)
-        usable, rejected = made or (read_records(folder / "records.jsonl"), read_records(folder / "rejects.jsonl"))
-        self.records, self.content = usable, manifest["files"]["records.jsonl"]["sha256"]
-        self.rejects += rejected
+        folder, manifest = self.once(name, step, self.content, make)
+        self.records = Rows(Record.from_dict, folder / "records.jsonl", n=manifest["out"])
+        self.content = manifest["files"]["records.jsonl"]["sha256"]
+        self.rejects.add(folder / "rejects.jsonl", manifest["rejected"])
         if trains:
             self.trained(name, step, folder)  # type: ignore[arg-type]
-        if not usable and name != self.cfg.steps[-1]:
+        if not len(self.records) and name != self.cfg.steps[-1]:
+            rejected = read_records(folder / "rejects.jsonl")
             reasons = Counter(record.fault.reason for record in rejected if record.fault)
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise RunError(f"{name} left none of {len(rejected)} records ({told}); read {folder / 'rejects.jsonl'}")
@@ -230,75 +238,98 @@ class Runner:
 
     def metric(self, name: str, metric: Metric) -> dict[str, Any]:
         """The summaries of a metric; its scores are stored like a step's records, and copied into the run's folder."""
-        records = self.records
 
-        def score() -> list[Score]:
-            scores = metric(records, self.asked(metric))
-            if [score.id for score in scores] != [record.id for record in records]:
-                raise RuntimeError(f"metric {name} must give one score per record, in order")
-            return scores
+        def score() -> Iterator[list[Score]]:
+            for records, scores in self.called(metric):
+                if [score.id for score in scores] != [record.id for record in records]:
+                    raise RuntimeError(f"metric {name} must give one score per record, in order")
+                yield scores
 
-        return self.scored(name, metric, records, self.content, score)
+        return self.scored(name, metric, self.records, self.content, score)
 
     def benchmark(self, name: str, benchmark: Benchmark) -> dict[str, Any]:
         """As a metric, of a model in the place of records; asked of several roles, its values bear the role's name."""
-        return self.scored(name, benchmark, [], "", lambda: benchmark(self.asked(benchmark)))
+        nothing = Rows(Record.from_dict)
+        return self.scored(name, benchmark, nothing, "", lambda: iter([benchmark(self.asked(benchmark))]))
 
     def scored(
-        self, name: str, work: Metric | Benchmark, records: list[Record], content: str, score: Callable[[], list[Score]]
+        self,
+        name: str,
+        work: Metric | Benchmark,
+        records: Rows[Record],
+        content: str,
+        score: Callable[[], Iterator[list[Score]]],
     ) -> dict[str, Any]:
-        def make() -> tuple[dict[str, Iterable[str]], dict[str, int], Any]:
-            scores = score()
-            missing = sum(score.reason != "" for score in scores)
-            counts = {"in": len(records), "made": len(scores) - len(records)}
-            counts |= {"out": len(scores) - missing, "rejected": missing}
-            whole = work.whole(records, scores) if hasattr(work, "whole") else {}  # type: ignore[union-attr]
-            files: dict[str, Iterable[str]] = {
-                "scores.jsonl": (to_line(score.to_dict()) for score in scores),
-                "whole.json": [to_line(whole)],
-            }
-            return files, counts, True
+        def make(folder: Path) -> tuple[dict[str, Iterable[str]], dict[str, int]]:
+            lines, missing, together = Spool(folder), 0, []
+            for scores in score():
+                lines.extend(((), to_line(one.to_dict())) for one in scores)
+                missing += sum(one.reason != "" for one in scores)
+                together += [] if streams(work) else scores
+            counts = {"in": len(records), "made": len(lines) - len(records)}
+            counts |= {"out": len(lines) - missing, "rejected": missing}
+            whole = {}
+            if hasattr(work, "whole"):
+                found = Rows(Score.from_dict, lines, n=len(lines))
+                given = (records, found) if streams(work) else (list(records), together)
+                whole = work.whole(*given)  # type: ignore[union-attr]
+            return {"scores.jsonl": lines, "whole.json": [to_line(whole)]}, counts
 
-        folder, _, _ = self.once(name, work, content, make)
+        folder, _ = self.once(name, work, content, make)
         (self.out / "scores").mkdir(exist_ok=True)
-        rows, (whole,) = list(read_jsonl(folder / "scores.jsonl")), read_jsonl(folder / "whole.json")
-        if name in self.benchmarks:
-            role = name.partition("@")[2]
-            rows = [row | {"operation": "benchmark", "values": of_role(role, row["values"])} for row in rows]
-            whole = of_role(role, whole)
-        write_lines(self.out / "scores" / f"{name}.jsonl", (to_line(row) for row in rows))
-        return results.summarize(rows, self.cfg.seed) | whole
+        (whole,) = read_jsonl(folder / "whole.json")
+        role = name.partition("@")[2]
+
+        def row(flat: Mapping[str, Any]) -> Mapping[str, Any]:
+            if name not in self.benchmarks:
+                return flat
+            return {**flat, "operation": "benchmark", "values": of_role(role, flat["values"])}
+
+        rows = Rows(row, folder / "scores.jsonl")
+        write_lines(self.out / "scores" / f"{name}.jsonl", map(to_line, rows))
+        return results.summarize(rows, self.cfg.seed) | (of_role(role, whole) if name in self.benchmarks else whole)
 
     def asked(self, step: Step | Metric | Benchmark) -> dict[str, Backend]:
         """The models of the roles that a step names, and no others."""
         return {role: self.models[role] for role in step.roles}
 
-    def checked(self, name: str, step: Step, records: list[Record]) -> Made:
+    def called(self, work: Step | Metric) -> Iterator[tuple[list[Record], Any]]:
+        """(records given, what came of them) of each portion, or of all at once where they must be seen together."""
+        if not streams(work):
+            yield (records := list(self.records)), work(records, self.asked(work))
+        elif hasattr(work, "stream") and not len(self.records):
+            yield from (([], made) for made in portions(work.stream()))  # type: ignore[union-attr]
+        else:
+            with self.models.portions(work.roles) as begins:
+                for records in portions(self.records):
+                    begins()
+                    yield records, work(records, self.asked(work))
+
+    def checked(self, name: str, step: Step) -> Iterator[tuple[list[Record], Made]]:
         """Run a step; nothing it was given may be missing, nothing may come twice: in + made = out + rejected."""
-        returned = step(records, self.asked(step))
-        made = returned if isinstance(returned, Made) else Made(returned, {})
-        ids = {record.id for record in made.records}
-        if len(ids) != len(made.records):
-            raise RuntimeError(f"step {name} returned {len(made.records) - len(ids)} records twice")
-        if lost := {record.id for record in records} - ids:
-            raise RuntimeError(f"step {name} lost {len(lost)} records, {min(lost)} for one")
-        if made.records and all(record.fault for record in made.records):
-            reasons = {number: row["reasons"] for number, row in results.by_round([], made.records).items()}
-            log.warning("%s: no record is left; rejected by reason: %s", name, reasons)
-        return made
+        every = Seen()
+        for given, returned in self.called(step):
+            made = returned if isinstance(returned, Made) else Made(returned, {})
+            ids = [record.id for record in made.records]
+            if new := len(ids) - every.add(ids):
+                raise RuntimeError(f"step {name} returned {new} records twice")
+            if lost := {record.id for record in given}.difference(ids):
+                raise RuntimeError(f"step {name} lost {len(lost)} records, {min(lost)} for one")
+            yield given, made
 
     def once(
-        self, name: str, step: Step | Metric | Benchmark, content: str, make: Callable[[], Any]
-    ) -> tuple[Path, dict[str, Any], Any]:
-        """(folder, manifest, what `make` made or None): make and store the artifact unless it is there."""
+        self, name: str, step: Step | Metric | Benchmark, content: str, make: Callable[[Path], Any]
+    ) -> tuple[Path, dict[str, Any]]:
+        """(folder, manifest): make and store the artifact unless it is there."""
         started = time.monotonic()
         key = self.key(step, content)
         folder = self.store.folder(name, key)
         before = self.models.usage(step.roles)
         with self.store.lock(folder):
-            made = None
-            if (manifest := self.store.manifest(folder)) is None:
-                files, counts, made = make()
+            manifest = self.store.manifest(folder)
+            reused = manifest is not None
+            if manifest is None:
+                files, counts = make(folder)
                 usage = asdict(self.models.usage(step.roles).minus(before))
                 manifest = self.store.write(
                     folder, files, {"step": name, "key": key, **counts, **usage, "version": __version__}
@@ -306,7 +337,7 @@ class Runner:
         row = {"step": name, "hash": folder.name.rsplit("-", 1)[-1], "path": str(folder)}
         row |= {count: manifest[count] for count in ("in", "made", "out", "rejected")}
         row |= {"seconds": round(time.monotonic() - started, 3)}
-        row |= asdict(self.models.usage(step.roles).minus(before)) | {"reused": made is None}
+        row |= asdict(self.models.usage(step.roles).minus(before)) | {"reused": reused}
         self.rows.append(row)
         write_lines(self.out / "steps.jsonl", (to_line(line) for line in self.rows))
         told = ("in", "made", "out", "rejected", "seconds", "requests", "cached")
@@ -317,7 +348,7 @@ class Runner:
             "  (from the store)" if row["reused"] else "",
         )
         self.told(row)
-        return folder, manifest, made
+        return folder, manifest
 
     def key(self, step: Step | Metric | Benchmark, content: str) -> dict[str, Any]:
         """Everything the outcome depends on. Throughput knobs are no part of it: they live with the backends."""
@@ -328,6 +359,18 @@ class Runner:
             "sources": list(getattr(step, "sources", ())),
             "input": content,
         }
+
+
+def streams(work: object) -> bool:
+    return bool(getattr(work, "streams", False))
+
+
+def place(record: Record, given: set[str] | None) -> tuple[int, bool] | tuple[()]:
+    """The group of records that one of a portion belongs to: what was `given` first, then what was made of it. All
+    records are one group where the step saw them together (None)."""
+    if given is None or record.id in given:
+        return ()
+    return record.origin.round, record.origin.operation == KEPT
 
 
 def of_role(role: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from evodistill.record import Record
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+MANY = 200_000
 ROLES = ("evolver", "teacher", "student", "judge")
 
 
@@ -61,25 +62,35 @@ def summary(values: Sequence[float | None], seed: str) -> dict[str, Any]:
 
 
 def interval(values: Any, seed: str) -> list[float] | None:
-    """BCa interval of the mean; None below two values, a point where all are equal."""
+    """BCa interval of the mean; None below two values, a point where all are equal. Of more than MANY values the normal
+    one, from which the bootstrap's differs by less than by its own chance.
+
+    The acceleration comes from the influence of each value, which for a mean is its distance from it (Efron 1987):
+    SciPy's own BCa finds the same by a jackknife, in a time that grows with the square of n."""
     import numpy as np
+    from scipy.special import ndtr, ndtri
     from scipy.stats import bootstrap
 
     if len(values) < 2:
         return None
     if np.ptp(values) == 0:
         return [float(values[0])] * 2
+    if len(values) > MANY:
+        half = ndtri((1 + CONFIDENCE) / 2) * values.std(ddof=1) / len(values) ** 0.5
+        return [float(values.mean() - half), float(values.mean() + half)]
     rng = np.random.default_rng(random.Random(seed).getrandbits(64))
     batch = max(1, 4_000_000 // len(values))  # 32 MB of resamples at a time
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an acceleration that cannot be computed gives nan, handled below
-        found = bootstrap(
-            (values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", batch=batch, rng=rng
-        )
-    low, high = found.confidence_interval
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return None
-    return [float(low), float(high)]
+    means = bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", batch=batch, rng=rng
+    ).bootstrap_distribution
+    away = values - values.mean()
+    acceleration = (away**3).sum() / (6 * (away**2).sum() ** 1.5)
+    below = ((means < values.mean()).mean() + (means <= values.mean()).mean()) / 2
+    with np.errstate(invalid="ignore"):  # all resamples on one side: infinite, handled below
+        bias = ndtri(below)
+        tails = bias + ndtri([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        shares = ndtr(bias + tails / (1 - acceleration * tails))
+    return np.quantile(means, shares).tolist() if np.isfinite(shares).all() else None
 
 
 def by_round(records: Iterable[Record], rejects: Iterable[Record]) -> dict[str, dict[str, Any]]:
@@ -89,7 +100,7 @@ def by_round(records: Iterable[Record], rejects: Iterable[Record]) -> dict[str, 
     they are carried, or rejected later (their answer was cut off, say)."""
     counts: dict[int, Counter[str]] = {}
     reasons: dict[int, Counter[str]] = {}
-    for record in (*records, *rejects):
+    for record in chain(records, rejects):
         stands_in = record.origin.operation == "keep_parent"
         fate = (
             ("carried_rejected" if stands_in else "rejected") if record.fault else ("carried" if stands_in else "kept")

@@ -9,7 +9,8 @@ each group durable at once. Steps see only the ordered lists that `generate` and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -198,18 +199,25 @@ class Backend:
     def close(self) -> None:
         """Free the engine. The backend can be used again afterwards."""
 
+    def counter(self) -> Callable[[str], int]:
+        """Counts the chats of one call: how many with this key came before."""
+        seen: Counter[str] = Counter()
+
+        def count(key: str) -> int:
+            seen[key] += 1
+            return seen[key] - 1
+
+        return count
+
     def requests(self, chats: Sequence[Chat], sampling: Sampling) -> list[Request]:
         """Give every chat its key. Equal chats in one call are successive draws; greedy draws are all the same one."""
         identity, style = self.identity, asdict(sampling)
         bare = asdict(replace(sampling, logprobs=0))
-        seen: dict[str, int] = {}
+        count = self.counter()
         made = []
         for chat in chats:
             key = digest([identity, chat, style], 16)
-            draw = 0
-            if sampling.temperature > 0:
-                draw = seen.get(key, 0)
-                seen[key] = draw + 1
+            draw = count(key) if sampling.temperature > 0 else 0
             drawn = numbered(digest([identity, chat, bare], 16), draw) if sampling.logprobs else ""
             made.append(Request(chat, sampling, draw, numbered(key, draw), drawn))
         return made

@@ -25,6 +25,7 @@ from evodistill.record import digest
 if TYPE_CHECKING:
     import numpy as np
 
+    from evodistill.stream import Draws
     from evodistill.weights import Weights
 
 VERSION = 1
@@ -108,6 +109,10 @@ class Cached(Backend):
     def __init__(self, inner: Backend, cache: Cache) -> None:
         super().__init__(name=inner.name, size=inner.size, price=inner.price)
         self.inner, self.cache, self.usage = inner, cache, Usage()
+        self.draws: Draws | None = None  # while a step is given its records by the portion
+
+    def counter(self) -> Callable[[str], int]:
+        return self.draws.call() if self.draws else super().counter()
 
     @property
     def weights(self) -> Weights:  # type: ignore[override]

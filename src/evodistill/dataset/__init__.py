@@ -11,12 +11,14 @@ import heapq
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from evodistill import RunError
 from evodistill.record import Record, digest
+from evodistill.stream import Seen
 
 if TYPE_CHECKING:
     from evodistill.backend import Backend
@@ -64,6 +66,7 @@ class Dataset:
     roles: ClassVar[tuple[str, ...]] = ()
     prompts: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -89,40 +92,55 @@ class Dataset:
     def __call__(self, records: Sequence[Record], models: Mapping[str, Backend]) -> list[Record]:
         if records:
             raise RunError(f"steps: a dataset must come first, but it was given {len(records)} records")
-        taken, n_rows, n_usable, n_filtered, first_fault = [], 0, 0, 0, ""
-        places: dict[str, str] = {}
+        return list(self.stream())
+
+    def stream(self) -> Iterator[Record]:
+        """The records of the sample, in the order of their rows. Without `limit` none is held."""
+        counts: Counter[str] = Counter()
+        for record in self.sample(counts):
+            counts["taken"] += 1
+            if record.fault:
+                counts[kind := "malformed" if record.fault.reason == "malformed" else "duplicate"] += 1
+                if kind == "malformed" and counts[kind] <= SHOWN:
+                    log.warning("malformed row, rejected: %s", record.fault.detail)
+            yield record
+        self.report(counts)
+
+    def sample(self, counts: Counter[str]) -> Iterator[Record]:
+        places, held, first_fault = Seen(), [], ""
         draw = Draw(self.limit, self.seed) if self.limit else None
         for index, row in enumerate(self.rows()):
-            n_rows += 1
+            counts["rows"] += 1
             record = self.record(index, row, places)
             if record is None:
-                n_filtered += 1
+                counts["filtered"] += 1
                 continue
             mine = self.holds(record)
             if record.fault:
                 first_fault = first_fault or record.fault.detail
             else:
-                n_usable += 1
+                counts["usable"] += 1
                 if draw:
                     draw.offer(record if mine else None, record.id)
-                if not mine:
-                    del places[record.id]
-            if mine and (record.fault or not draw):
-                taken.append(record)
-        if not n_usable:
+            if mine and not draw:
+                yield record
+            elif mine and record.fault:
+                held.append(record)
+        if not counts["usable"]:
             cause = f"; the first malformed one is {first_fault}" if first_fault else ""
-            raise RunError(f"{self.place}: no usable row among {n_rows} ({n_filtered} left out by filters){cause}")
-        taken = sorted([*taken, *(draw.taken() if draw else ())], key=lambda record: record.origin.index)
-        self.report(taken, n_filtered, n_rows)
-        return taken
+            raise RunError(
+                f"{self.place}: no usable row among {counts['rows']} ({counts['filtered']} left out by filters){cause}"
+            )
+        if draw:
+            yield from sorted([*held, *draw.taken()], key=lambda record: record.origin.index)
 
     @property
     def place(self) -> str:
         """How messages call the source."""
         return type(self).__name__.lower()
 
-    def record(self, index: int, row: Row, places: dict[str, str]) -> Record | None:
-        """The record of one row; `places` tells where the rows so far stand, by id."""
+    def record(self, index: int, row: Row, places: Seen) -> Record | None:
+        """The record of one row; `places` knows where the rows so far stand, by id."""
         try:
             if row.fault:
                 raise Malformed(row.fault)
@@ -138,11 +156,11 @@ class Dataset:
         record = Record.seed(seed.instruction, seed.input, seed.output, index=index)
         if seed.extra:  # not through **extra: a foreign column may be called "index" or "input"
             record = replace(record, extra=seed.extra)
-        if record.id in places:
+        if known := places.get(record.id):
             # ids stay unique; the origin still names the first of the two as its seed
             twin = replace(record, id=digest(["duplicate", index, record.id]))
-            return twin.reject("duplicate", f"{row.place}: the same row as {places[record.id]}")
-        places[record.id] = row.place
+            return twin.reject("duplicate", f"{row.place}: the same row as {known}")
+        places.put(record.id, row.place)
         return record
 
     def holds(self, record: Record) -> bool:
@@ -153,21 +171,17 @@ class Dataset:
         texts = (record.instruction, record.input)
         return int(digest(texts) if any(texts) else record.id, 16) % n == i  # what could not be read has no text
 
-    def report(self, taken: list[Record], n_filtered: int, n_rows: int) -> None:
-        rejected = [record.fault for record in taken if record.fault]
-        malformed = [fault.detail for fault in rejected if fault.reason == "malformed"]
-        for detail in malformed[:SHOWN]:
-            log.warning("malformed row, rejected: %s", detail)
-        if len(malformed) > SHOWN:
-            log.warning("… and %d more malformed rows: see the rejects of this step", len(malformed) - SHOWN)
+    def report(self, counts: Counter[str]) -> None:
+        if (more := counts["malformed"] - SHOWN) > 0:
+            log.warning("… and %d more malformed rows: see the rejects of this step", more)
         log.info(
             "%s: %d rows taken, %d outside limit or shard, %d left out by filters, %d malformed, %d duplicate",
             self.place,
-            len(taken) - len(rejected),
-            n_rows - n_filtered - len(taken),
-            n_filtered,
-            len(malformed),
-            len(rejected) - len(malformed),
+            counts["taken"] - counts["malformed"] - counts["duplicate"],
+            counts["rows"] - counts["filtered"] - counts["taken"],
+            counts["filtered"],
+            counts["malformed"],
+            counts["duplicate"],
         )
 
 

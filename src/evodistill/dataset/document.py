@@ -19,6 +19,7 @@ from evodistill.document import PAGE
 from evodistill.document.extract import Extracted, Limits, extract_all
 from evodistill.document.pdf import READERS
 from evodistill.record import Record, digest
+from evodistill.stream import Seen
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Document(Dataset):
     def parse(self, value: object) -> Seed:
         raise NotImplementedError("a document's record is made whole, in `record`")
 
-    def record(self, index: int, row: Row, places: dict[str, str]) -> Record | None:
+    def record(self, index: int, row: Row, places: Seen) -> Record | None:
         """The document, or its fault under the reason's own name: encrypted, damaged, scanned, … (N9)."""
         assert isinstance(row.value, tuple)
         path, found = row.value
@@ -101,10 +102,10 @@ class Document(Dataset):
         document = replace(document, extra={**told, **limits})
         if found.fault:
             return document.reject(found.fault, f"{row.place}: {found.detail}")
-        if document.id in places:  # identical files once
+        if known := places.get(document.id):  # identical files once
             twin = replace(document, id=digest(["duplicate", index, document.id]))
-            return twin.reject("duplicate", f"{row.place}: the same text as {places[document.id]}")
-        places[document.id] = row.place
+            return twin.reject("duplicate", f"{row.place}: the same text as {known}")
+        places.put(document.id, row.place)
         return document
 
 

@@ -50,6 +50,10 @@ class JudgeFilter:
         return self.top == 1  # a share is one of all records
 
     @property
+    def streams(self) -> bool:
+        return self.alone
+
+    @property
     def roles(self) -> tuple[str, ...]:
         return (self.model,)
 

@@ -77,6 +77,10 @@ class Evolution:
     def alone(self) -> bool:
         return True
 
+    @property
+    def streams(self) -> bool:
+        return self.alone and not self.eliminator.pool_similarity  # the pool is one of all lines
+
     def verdicts(self, records: Iterable[Record]) -> Iterator[tuple[Record, str]]:
         """What a finished run's pool says of each child that came before it: the near-duplicate, or nothing. The
         records are those that the run was given and the children it made, round by round in the order of the lines."""

@@ -27,6 +27,11 @@ class Score:
     def of(cls, record: Record, values: Mapping[str, float | None], **more: Any) -> Score:
         return cls(record.id, record.origin.seed, record.origin.round, record.origin.operation, values, **more)
 
+    @classmethod
+    def from_dict(cls, flat: Mapping[str, Any]) -> Score:
+        """The inverse of `to_dict`."""
+        return cls(**flat)
+
     def to_dict(self) -> dict[str, Any]:
         flat = {
             "id": self.id,

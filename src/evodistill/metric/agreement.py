@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evodistill.metric import Score
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RESAMPLES = 2000
 
 
-def agreement(scores: Sequence[Score], first: str, second: str) -> dict[int, dict[str, Any]]:
+def agreement(scores: Iterable[Score], first: str, second: str) -> dict[int, dict[str, Any]]:
     """Round → kappa of two values, with its bootstrap interval over records. `unparsed` counts the records that lack
     one of them. No kappa where both judges give one and the same mark to everything."""
     rounds: dict[int, list[tuple[float | None, float | None]]] = {}

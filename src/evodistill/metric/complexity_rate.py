@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from evodistill.backend import Backend, Sampling
 from evodistill.metric import Score
@@ -30,6 +30,8 @@ class ComplexityRate:
     prompt: str = "complexity_rate/intent"
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=16))
 
+    streams: ClassVar[bool] = True
+
     @property
     def roles(self) -> tuple[str, ...]:
         return (self.model, self.second) if self.second else (self.model,)
@@ -46,7 +48,7 @@ class ComplexityRate:
         others = judged(records, models[self.second], self.sampling, self.prompt, parse, score)
         return beside(scores, others, "complexity_rate")
 
-    def whole(self, records: list[Record], scores: list[Score]) -> dict[str, dict[int, dict[str, Any]]]:
+    def whole(self, records: Collection[Record], scores: Collection[Score]) -> dict[str, dict[int, dict[str, Any]]]:
         if not self.second:
             return {}
         return {"complexity_rate_kappa": agreement(scores, "complexity_rate", "complexity_rate_second")}

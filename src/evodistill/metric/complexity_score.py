@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from evodistill.backend import Backend, Sampling
 from evodistill.metric import Score
@@ -31,6 +31,8 @@ class ComplexityScore:
     prompt: str = "complexity_score/intent"
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=16))
 
+    streams: ClassVar[bool] = True
+
     @property
     def roles(self) -> tuple[str, ...]:
         return (self.model, self.second) if self.second else (self.model,)
@@ -47,7 +49,7 @@ class ComplexityScore:
         others = judged(records, models[self.second], self.sampling, self.prompt, parse, score)
         return beside(scores, others, "complexity_score")
 
-    def whole(self, records: list[Record], scores: list[Score]) -> dict[str, dict[int, dict[str, Any]]]:
+    def whole(self, records: Collection[Record], scores: Collection[Score]) -> dict[str, dict[int, dict[str, Any]]]:
         if not self.second:
             return {}
         return {"complexity_score_kappa": agreement(scores, "complexity_score", "complexity_score_second")}

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evodistill.backend import Backend, Logprobs
 from evodistill.metric import Score
@@ -47,6 +47,8 @@ class IFD:
     drop_ge_1: bool = False  # ratios ≥ 1 (the instruction misleads) become a reason, as Superfiltering does (IFD6)
     truncate: bool = True  # leave out the end of an answer that does not fit; false: such a record has a reason instead
     max_tokens: int | None = None  # of Q and A together, what fits; null = the model's context (Cherry LLM: 512)
+
+    streams: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.variant not in ("loss_ratio", "ppl_ratio"):
@@ -107,7 +109,7 @@ class IFD:
             return Score.of(record, {**nothing, **losses}, reason="ifd_ge_1", raw=f"{ifd:.4f}", **cut)
         return Score.of(record, {"ifd": ifd, "ic_ifd": ic_ifd, **losses}, **cut)
 
-    def whole(self, records: list[Record], scores: list[Score]) -> dict[str, dict[int, dict[str, Any]]]:
+    def whole(self, records: Collection[Record], scores: Collection[Score]) -> dict[str, dict[int, dict[str, Any]]]:
         """The share of truncated records, where there are any."""
         rounds: dict[int, list[bool]] = {}
         for score in scores:

@@ -23,6 +23,7 @@ class Length:
 
     roles: ClassVar[tuple[str, ...]] = ()
     prompts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    streams: ClassVar[bool] = True
 
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Score]:
         return [

@@ -7,7 +7,7 @@ transformers and vLLM; a server behind `api` may give others (LP3). Rejected evo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,6 +34,7 @@ class Logprob:
 
     roles: ClassVar[tuple[str, ...]] = ()
     prompts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    streams: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.first < 1:
@@ -63,7 +64,7 @@ class Logprob:
         extra = {"top": [round(value, 4) for value in best]}
         return Score.of(record, dict(zip(VALUES, values, strict=True)), extra=extra)
 
-    def whole(self, records: list[Record], scores: list[Score]) -> dict[str, dict[int, dict[str, Any]]]:
+    def whole(self, records: Collection[Record], scores: Collection[Score]) -> dict[str, dict[int, dict[str, Any]]]:
         """Records that end before a bin begins have no part in it: later bins are means over fewer, longer ones."""
         rounds: dict[int, list[list[float]]] = {}
         for score in scores:

@@ -215,6 +215,38 @@ def test_a_missing_vllm_is_one_line_with_the_cure(smollm2, monkeypatch):
 
 
 @pytest.mark.vllm
+def test_an_evolution_keeps_the_same_log_probabilities_through_every_backend_LP3(model, vllm_server, smollm2, seeds):
+    """transformers, vllm and api: token by token where nothing is drawn, and raw where a temperature is"""
+    from evodistill.backend.api import API
+    from evodistill.backend.transformers import Transformers
+    from evodistill.evolution.evol_instruct import EvolInstruct
+
+    engine = {"dtype": "float32", "compile": False}
+    backends = {
+        "transformers": Transformers("smollm2-135m", path=str(smollm2.folder), engine=engine),
+        "vllm": model,
+        "api": API(name="smollm2-135m", base_url=vllm_server.base_url, served_name=vllm_server.model, key_env=None),
+    }
+
+    def kept(sampling: Sampling) -> dict[str, list[dict[str, list[float]]]]:
+        step = EvolInstruct(model="evolver", rounds=1, sampling=sampling)
+        made = {name: step(seeds[:2], {"evolver": backend}) for name, backend in backends.items()}
+        return {name: [one.extra["logprobs"] for one in records if one.extra] for name, records in made.items()}
+
+    greedy = kept(Sampling(max_tokens=16, logprobs=1))
+    for name in ("vllm", "api"):
+        for found, expected in zip(greedy[name], greedy["transformers"], strict=True):
+            assert found["top"] == pytest.approx(expected["top"], abs=5e-3), name
+            assert found["chosen"] == pytest.approx(expected["chosen"], abs=5e-3), name
+    assert len(greedy["api"]) == 2 and len(greedy["api"][0]["top"]) == 16
+    drawn = kept(Sampling(temperature=1.9, max_tokens=16, logprobs=1))
+    for name in backends:  # the first position has the same past, whatever is drawn there
+        assert [one["top"][0] for one in drawn[name]] == pytest.approx(
+            [one["top"][0] for one in greedy["transformers"]], abs=5e-3
+        ), name
+
+
+@pytest.mark.vllm
 def test_the_server_completes_a_chat(vllm_server):
     body = {"model": vllm_server.model, "messages": CHATS[1], "max_tokens": 32, "temperature": 0}
     reply = httpx.post(f"{vllm_server.base_url}/chat/completions", json=body, timeout=120, trust_env=False)

@@ -53,7 +53,7 @@ def test_an_item_without_an_answer_and_an_answer_to_another_wording_have_a_reaso
     )
     first, second, third = (found[0] for found in answers(path))
     assert (first.reason, first.text, second.reason, third) == ("other_prompt", "Won?", "no_answer", "c")
-    assert "1 answers of no item here, 1 items without an answer" in caplog.text
+    assert "1 answers of no item that is asked, 1 items without an answer" in caplog.text
 
 
 @pytest.mark.parametrize(

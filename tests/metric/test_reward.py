@@ -9,7 +9,7 @@ from evodistill.evolution.evol_instruct import EvolInstruct
 from evodistill.metric.judged_reward import JudgedReward
 from evodistill.metric.reward import Reward
 from evodistill.pipeline import run
-from evodistill.record import read_jsonl
+from evodistill.record import read_jsonl, read_records
 from evodistill.results import summarize
 
 EVOLUTION = EvolInstruct(model="evolver")
@@ -117,7 +117,7 @@ def test_unknown_adjustments_are_refused():
 
 
 def test_both_run_in_the_pipeline_beside_each_other(cfg, tmp_path):
-    """RW3 to RW5: a row for every record, with its round and operation, and in the file of its own data and evolver"""
+    """RW3, RW4, RW5: a row for every record of the run's own data, with its round and operation"""
     settings = [
         "dataset.limit=6",
         "evolution.rounds=2",
@@ -127,6 +127,8 @@ def test_both_run_in_the_pipeline_beside_each_other(cfg, tmp_path):
     run(cfg("+experiment=smoke", *FAKES, *settings, f"artifacts={tmp_path}/artifacts"), tmp_path / "run")
     rows = list(read_jsonl(tmp_path / "run" / "scores" / "reward.jsonl"))
     rewarded = [row for row in rows if not row["reason"]]
+    (made,) = (tmp_path / "artifacts").glob("evolution-*/records.jsonl")
+    assert {row["id"]: row["round"] for row in rows} == {r.id: r.origin.round for r in read_records(made)}
     assert rewarded and all({"reward", "reward_by_length"} == set(row["values"]) for row in rewarded)
     assert {row["reason"] for row in rows} <= {"", "seed", "not_evolved"}
     assert not any(row["reason"] for row in rows if row["round"] == 2 and row["operation"] != "keep_parent")

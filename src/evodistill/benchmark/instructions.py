@@ -89,7 +89,7 @@ def first_word(text: str, num_paragraphs: int, nth_paragraph: int, first_word: s
 
 
 def placeholders(text: str, num_placeholders: int) -> bool:
-    return len(re.findall(r"\[.*?\]", text)) >= num_placeholders
+    return len(re.findall(r"\[[^\[\]\n]*\]", text)) >= num_placeholders
 
 
 def postscript(text: str, postscript_marker: str) -> bool:
@@ -98,7 +98,7 @@ def postscript(text: str, postscript_marker: str) -> bool:
 
 
 def bullets(text: str, num_bullets: int) -> bool:
-    stars, dashes = (re.findall(pattern, text, re.M) for pattern in (r"^\s*\*[^*].*$", r"^\s*-.*$"))
+    stars, dashes = (re.findall(pattern, text, re.M) for pattern in (r"^[^\S\n]*+\*[^*].*$", r"^[^\S\n]*+-.*$"))
     return len(stars) + len(dashes) == num_bullets
 
 
@@ -129,7 +129,11 @@ def is_json(text: str) -> bool:
 
 
 def title(text: str) -> bool:
-    return any(found.lstrip("<").rstrip(">").strip() for found in re.findall(r"<<[^\n]+>>", text))
+    """From the first << of a line to its last >>."""
+    marked = (
+        line[line.find("<<") : line.rfind(">>") + 2] for line in text.split("\n") if "<<" in line and ">>" in line
+    )
+    return any(found.lstrip("<").rstrip(">").strip() for found in marked)
 
 
 def two_responses(text: str) -> bool:

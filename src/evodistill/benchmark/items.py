@@ -98,5 +98,5 @@ def paired(
             f"give each row the item's id ({' or '.join(ids)}) or its prompt ({' or '.join(PROMPTS)})"
         )
     if others or lacking:
-        log.warning("%s: %d answers of no item here, %d items without an answer", path, others, lacking)
+        log.warning("%s: %d answers of no item that is asked, %d items without an answer", path, others, lacking)
     return [given or [Answer(reason="no_answer")] for given in found.values()]

@@ -151,6 +151,7 @@ class Backend:
     engine: Mapping[str, object] = field(
         default_factory=dict
     )  # throughput and placement only: never part of the identity
+    licence: str | None = None  # of the weights; what is exported names it
 
     @cached_property
     def weights(self) -> Weights:

@@ -13,7 +13,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from evodistill import RunError
@@ -62,6 +62,7 @@ class Dataset:
     limit: int | None = None
     shard: str | None = None
     seed: int = 0
+    licence: str | None = field(default=None, metadata={"identity": False})  # of the rows; what is exported names it
 
     roles: ClassVar[tuple[str, ...]] = ()
     prompts: ClassVar[tuple[str, ...]] = ()

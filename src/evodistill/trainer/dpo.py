@@ -38,8 +38,7 @@ class DPO(Trainer):
             raise ValueError(f"max_length_ratio must be ≥ 1, got {self.max_length_ratio}")
 
     def learn(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[Row | Fault]:
-        for pair in record.extra.get("pairs", [record.extra]) or [{}]:
-            pair = {"chosen": record.output, "rejected": None, "rejected_finish_reason": "", "margin": None, **pair}
+        for pair in pairs(record):
             yield self.fault(pair) or self.row(record.prompt, pair, tokenizer, limit)
 
     def row(self, prompt: str, pair: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, limit: int) -> Row | Fault:
@@ -83,6 +82,12 @@ class DPO(Trainer):
 
     def trl(self, **given: Any) -> DPOTrainer:
         return trainer_of_ids()(**given)
+
+
+def pairs(record: Record) -> Iterator[dict[str, Any]]:
+    """The pairs that a record brings, with all their keys; one without a rejected answer where it brings none."""
+    for pair in record.extra.get("pairs", [record.extra]) or [{}]:
+        yield {"chosen": record.output, "rejected": None, "rejected_finish_reason": "", "margin": None, **pair}
 
 
 @cache

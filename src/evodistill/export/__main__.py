@@ -1,0 +1,89 @@
+"""python -m evodistill.export RUN --format FORMAT --to FOLDER [--step STEP] [--name NAME] [--push OWNER/NAME]"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+from pathlib import Path
+
+from evodistill import RunError
+from evodistill.export import card, formats, llama_factory, push, run
+from evodistill.store import named_errors, write_text
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m evodistill.export", description="What a run made, for other trainers."
+    )
+    parser.add_argument("run", type=Path, help="folder of a run or of a job of a sweep: runs/<name>/<time>")
+    parser.add_argument("--format", choices=formats.FORMATS, default="messages")
+    parser.add_argument("--to", type=Path, default=Path("exported"), help="folder; default: exported")
+    parser.add_argument("--step", help="whose records; default: the last step that trains nothing")
+    parser.add_argument("--name", help="of the data set; default: the run's")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to this dataset of the Hugging Face hub too")
+    parser.add_argument("--private", action="store_true", help="where --push makes the dataset: for its owner only")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        for path in export(given.run, given.format, given.to, given.step, given.name, given.push, given.private):
+            print(path)
+    except RunError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def export(
+    folder: Path,
+    format: str,
+    to: Path,
+    step: str | None = None,
+    name: str | None = None,
+    repository: str | None = None,
+    private: bool = False,
+) -> list[Path]:
+    """The files that were written."""
+    if repository:
+        push.check(repository)
+        if format == "datasets":
+            raise RunError(
+                "--push: a folder of datasets.save_to_disk is not read from the hub; choose --format messages"
+            )
+    made = run.read(folder, step)
+    name = name or str(made.cfg.name)
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise RunError(f"--name {name!r}: letters, digits, dot, dash and underscore only")
+    rows, left_out = formats.rows(made.records, format)
+    told = card.counted(left_out)
+    if not rows:
+        raise RunError(f"{made.steps[-1]['step']}: none of {len(made.records)} records is a row of {format} ({told})")
+    with named_errors(to):
+        to.mkdir(parents=True, exist_ok=True)
+        data = formats.write(rows, format, to, name)
+    log.info("%d rows of %d records of %s; left out: %s", len(rows), len(made.records), made.steps[-1]["step"], told)
+    files = [data]
+    if format.startswith("llama_factory"):
+        files += for_llama_factory(made, data, format in formats.PAIRS, to, name)
+    readme = to / f"{name}.md"
+    write_text(readme, card.card(made, name, None if format == "datasets" else data.name, len(rows), left_out))
+    if repository:
+        there = {"README.md": readme} | {file.name: file for file in files}
+        log.info("uploaded: %s", push.push(repository, there, private))
+    return [*files, readme]
+
+
+def for_llama_factory(made: run.Made, data: Path, paired: bool, to: Path, name: str) -> list[Path]:
+    import yaml
+
+    info = llama_factory.add_entry(to, name, llama_factory.entry(data, paired))
+    student = made.cfg.student
+    told = llama_factory.settings(name, paired, str(student.get("path") or student.name), made.trainer(paired))
+    head = f"# cd {to.name} && llamafactory-cli train {name}.yaml\n"
+    head += "# gradient_accumulation_steps is for one GPU: divide it by their number\n"
+    write_text(to / f"{name}.yaml", head + yaml.safe_dump(told, sort_keys=False))
+    return [info, to / f"{name}.yaml"]
+
+
+if __name__ == "__main__":
+    main()

@@ -35,6 +35,7 @@ OFFLINE = {
     "duel": ["+suite=duel_tiny", "select.keep=0.5"],
     "evol_students": ["+suite=tiny"],
     "selection": ["+suite=tiny"],
+    "tapir_students": [f"round{n}.fit.delta=-9" for n in (1, 2, 3)],  # all is hard for a student of random weights
     "document_seeds": ["quality.min_chars=10"],
 }  # beside dataset=tiny, what a hub would give
 

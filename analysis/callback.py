@@ -9,7 +9,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from evodistill import estimate
+from evodistill import RunError, estimate
 
 
 class Finish(Callback):
@@ -21,6 +21,7 @@ class Finish(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         finish(folder)
+        mirror(folder, config)
         failed = failures(folder)
         if failed:  # a sweep goes on past a job that fails, and says so with its exit code
             raise SystemExit(
@@ -35,6 +36,21 @@ def finish(folder: Path) -> None:
     from analysis.study import finish as written
 
     print(written(folder))
+
+
+def mirror(folder: Path, config: DictConfig) -> None:
+    """The study in W&B, where its jobs are there. It is a copy: the study is done, whatever the network says."""
+    if config.dry_run or not (folder / "results.csv").is_file():
+        return
+    from evodistill.config import build
+    from evodistill.tracker import study
+    from evodistill.tracker.wandb import Wandb
+
+    if isinstance(tracker := build(config.tracker), Wandb):
+        try:
+            study.mirror(folder, tracker)
+        except RunError as error:
+            print(f"warning  not in W&B: {error}")
 
 
 def failures(folder: Path) -> dict[str, str]:

@@ -73,3 +73,19 @@ def test_the_command_redoes_it_and_names_a_wrong_folder(pair: Path):
         [sys.executable, "-m", "analysis.study", "/nowhere"], cwd=ROOT, capture_output=True, text=True
     )
     assert (wrong.returncode, wrong.stderr.startswith("error: /nowhere: no such folder")) == (1, True)
+
+
+def test_a_study_is_mirrored_and_a_dead_network_does_not_undo_it(cfg, tmp_path, monkeypatch, capsys):
+    from analysis.callback import mirror
+    from evodistill import RunError
+    from evodistill.tracker import study as tracked
+
+    def unreachable(folder, tracker):
+        raise RunError("W&B: no route")
+
+    (tmp_path / "results.csv").touch()
+    monkeypatch.setattr(tracked, "mirror", unreachable)
+    mirror(tmp_path, cfg("tracker=wandb"))
+    assert "not in W&B: W&B: no route" in capsys.readouterr().out
+    mirror(tmp_path, cfg("tracker=none"))
+    assert capsys.readouterr().out == ""

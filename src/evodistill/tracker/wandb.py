@@ -40,6 +40,12 @@ class Wandb:
             raise ValueError(f"mode must be online, offline, disabled or null, got {self.mode!r}")
 
     def start(self, config: Any, facts: Mapping[str, Any], folder: Path) -> None:
+        choices = ("dataset", "evolution", "evolver", "teacher", "student", "judge")
+        told = {**config, "choices": {key: facts[key] for key in choices}}
+        self.run = self.open(facts["study"], f"{config['name']}-{facts['evolver']}", config["name"], told, folder)
+
+    def open(self, group: str, name: str, job_type: str, config: Mapping[str, Any], folder: Path) -> Run:
+        """A run in the group of its study."""
         try:
             import wandb
         except ImportError:
@@ -48,26 +54,22 @@ class Wandb:
 
         mode = self.mode or os.environ.get("WANDB_MODE") or ("online" if known_key() else "offline")
         try:
-            self.run = wandb.init(
+            run = wandb.init(
                 project=self.project,
                 entity=self.entity,
                 mode=mode,  # type: ignore[arg-type]
-                group=facts["study"],
-                name=f"{config['name']}-{facts['evolver']}",
-                job_type=config["name"],
-                config={
-                    **config,
-                    "choices": {
-                        key: facts[key] for key in ("dataset", "evolution", "evolver", "teacher", "student", "judge")
-                    },
-                },
+                group=group,
+                name=name,
+                job_type=job_type,
+                config=dict(config),
                 dir=str(folder),
                 settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
                 reinit="finish_previous",
             )
         except Error as error:
             raise RunError(f"W&B: {error}; set tracker.mode=offline or tracker=none") from None
-        log.info("W&B %s: %s", mode, self.run.url if mode == "online" else self.run.dir)
+        log.info("W&B %s: %s", mode, run.url if mode == "online" else run.dir)
+        return run
 
     def step(self, row: Mapping[str, Any]) -> None:
         self.rows.append(row)

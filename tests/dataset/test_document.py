@@ -26,11 +26,14 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def test_a_document_is_a_record_and_each_failure_has_its_reason(folder):
+def test_a_document_is_a_record_and_each_failure_has_its_reason(folder, caplog):
     """N4, N9: a fresh run on a folder, one bad file does not stop it"""
+    caplog.set_level("INFO")
     records = Document(path=str(folder), workers=1)([], {})
     told = {record.extra["document"]: record.fault.reason if record.fault else "" for record in records}
     assert told == {"a.txt": "", "b.md": "", "same.txt": "duplicate", "junk.txt": "binary", "broken.pdf": "damaged"}
+    assert "2 rows taken, 0 outside limit or shard, 0 left out by filters, 2 malformed, 1 duplicate" in caplog.text
+    assert "binary row, rejected" in caplog.text and "limits left out" not in caplog.text
     (first, *_) = records
     assert first.input.split(PAGE) == [TEXT * 4, TEXT * 3] and first.extra["n_pages"] == 2
 

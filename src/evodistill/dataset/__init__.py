@@ -101,9 +101,9 @@ class Dataset:
         for record in self.sample(counts):
             counts["taken"] += 1
             if record.fault:
-                counts[kind := "malformed" if record.fault.reason == "malformed" else "duplicate"] += 1
+                counts[kind := "duplicate" if record.fault.reason == "duplicate" else "malformed"] += 1
                 if kind == "malformed" and counts[kind] <= SHOWN:
-                    log.warning("malformed row, rejected: %s", record.fault.detail)
+                    log.warning("%s row, rejected: %s", record.fault.reason, record.fault.detail)
             yield record
         self.report(counts)
 

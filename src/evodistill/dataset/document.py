@@ -75,7 +75,7 @@ class Document(Dataset):
         needed(self.reader)
         for path, found in extract_all(self.files, self.limits, self.reader, self.workers):
             cut = found.n_chars - sum(map(len, found.pages))
-            if len(found.pages) < found.n_pages or cut:
+            if not found.fault and (len(found.pages) < found.n_pages or cut):
                 log.warning(
                     "%s: limits left out %d of %d pages and %d characters of the others",
                     path,

@@ -45,9 +45,9 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(f"{(tokens - self.tokens_before) / seconds:.0f} tok/s", refresh=False)
             self.bar.update(n)
-        elif time.monotonic() - self.told > EVERY_S:
+        elif self.done and time.monotonic() - self.told > EVERY_S:
             self.told = time.monotonic()
-            left = (self.total - self.done) * seconds / self.done if self.done else float("nan")
+            left = (self.total - self.done) * seconds / self.done
             log.info(
                 "%s: %d of %d requests, %.1f/s, %.0f s left, %.0f tok/s",
                 self.name,

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evodistill.backend.tokens import repaired
 from evodistill.record import Fault, Record, to_line
 from evodistill.store import write_lines
 from evodistill.trainer.dpo import DPO, pairs
@@ -87,11 +89,14 @@ def rows(records: Iterable[Record], format: str) -> tuple[list[Row], Counter[str
 
 
 def rows_of(record: Record, format: str) -> Iterator[Row | Fault]:
+    """Half characters, which trainers' files cannot hold, become U+FFFD, as where a model is trained here."""
+    texts = {name: repaired(getattr(record, name)) for name in ("instruction", "input", "output")}
+    record = replace(record, **texts)
     if format in ANSWERS:
         yield ANSWERS[format](record) if record.output.strip() else Fault("no_answer")
         return
     for pair in pairs(record):
-        yield PREFERENCE.fault(pair) or PAIRS[format](record, pair["chosen"], pair["rejected"])
+        yield PREFERENCE.fault(pair) or PAIRS[format](record, repaired(pair["chosen"]), repaired(pair["rejected"]))
 
 
 def write(made: list[Row], format: str, folder: Path, name: str) -> Path:

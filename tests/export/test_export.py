@@ -1,0 +1,262 @@
+"""What is exported can be read again, by the rules of those who read it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+from repository import FAKES, ROOT
+
+from evodistill import RunError
+from evodistill.export.__main__ import export
+from evodistill.export.formats import ANSWERS, FORMATS, PAIRS
+from evodistill.pipeline import run
+
+ROWS: list[dict[str, str]] = [
+    {"instruction": "Name a tea.", "input": "", "output": "Assam.", "rejected": "A cup."},
+    {"instruction": "Shorten it.", "input": "A long\u2028text.", "output": "Text \u2028 here.", "rejected": "Text."},
+    {"instruction": "{{ 7 * 7 }} {% for x in y %} {0} $HOME", "input": "", "output": "{{ config }}", "rejected": "49"},
+    {"instruction": "Quotes?", "input": " ", "output": '“Yes” \\ "no"\n\tτ\u0000', "rejected": "𝔑"},
+    {"instruction": "Never answered.", "input": "", "output": "", "rejected": "No."},
+    {"instruction": "The same twice.", "input": "", "output": "Same.", "rejected": "Same."},
+]
+ASKED = [f"{row['instruction']}\n{row['input']}" if row["input"] else row["instruction"] for row in ROWS]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Path:
+    """The folder of a run as Hydra leaves it."""
+    from hydra import compose, initialize_config_dir
+
+    folder = tmp_path_factory.mktemp("ran")
+    source = folder / "secret" / "mine.jsonl"
+    source.parent.mkdir()
+    source.write_text("\n".join(json.dumps(row) for row in ROWS))
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        words = ["+experiment=smoke", *FAKES, "steps=[dataset,respond]", "metric=[]", "instructions=null", "seed=7"]
+        words += ["dataset=jsonl", f"dataset.path={source}", "dataset.keep_extra=true", f"artifacts={folder}/artifacts"]
+        cfg = compose("config", overrides=[*words, "respond.overwrite=false", "name=mine", "+trainer@sft=sft"])
+    run(cfg, folder / "run")
+    (folder / "run" / ".hydra").mkdir()
+    OmegaConf.save(cfg, folder / "run" / ".hydra" / "config.yaml")
+    return folder / "run"
+
+
+def exported(ran: Path, to: Path, format: str, **given) -> list[dict[str, Any]]:
+    """The rows of the file, read as JSON."""
+    file = export(ran, format, to, "dataset", **given)[0]
+    text = file.read_text(encoding="utf-8")
+    return json.loads(text) if file.suffix == ".json" else [json.loads(line) for line in text.split("\n") if line]
+
+
+def answers() -> list[tuple[str, str]]:
+    return [(asked, row["output"]) for asked, row in zip(ASKED, ROWS, strict=True) if row["output"]]
+
+
+def pairs() -> list[tuple[str, str, str]]:
+    said = [(asked, row["output"], row["rejected"]) for asked, row in zip(ASKED, ROWS, strict=True)]
+    return [pair for pair in said if pair[1] and pair[1] != pair[2]]
+
+
+def said(turns: list[dict[str, str]]) -> str:
+    (turn,) = turns
+    return turn["content"]
+
+
+def test_alpaca_is_read_again_as_it_was(ran, tmp_path, cfg):
+    """By dataset=jsonl, and by anyone who reads JSON; braces are text"""
+    rows = exported(ran, tmp_path, "alpaca")
+    expected = [(row["instruction"], row["input"], row["output"]) for row in ROWS if row["output"]]
+    assert [(row["instruction"], row["input"], row["output"]) for row in rows] == expected
+    from evodistill.config import build
+
+    records = build(cfg("dataset=jsonl", f"dataset.path={tmp_path}/mine.json").dataset)([], {})
+    assert [(record.instruction, record.input, record.output) for record in records] == expected
+
+
+def test_sharegpt_is_read_again_as_it_was(ran, tmp_path, cfg):
+    from evodistill.config import build
+
+    exported(ran, tmp_path, "sharegpt")
+    words = [f"dataset.path={tmp_path}/mine.json", "dataset.language=null", "dataset.min_chars=0"]
+    records = build(cfg("dataset=sharegpt", *words).dataset)([], {})
+    assert [(record.prompt, record.output) for record in records] == answers()
+
+
+def test_messages_and_completions_are_turns(ran, tmp_path):
+    found = exported(ran, tmp_path, "messages")
+    assert [tuple(turn["content"] for turn in row["messages"]) for row in found] == answers()
+    assert {tuple(turn["role"] for turn in row["messages"]) for row in found} == {("user", "assistant")}
+    found = exported(ran, tmp_path, "prompt_completion")
+    assert [(said(row["prompt"]), said(row["completion"])) for row in found] == answers()
+
+
+def test_pairs_that_say_nothing_are_left_out(ran, tmp_path):
+    found = exported(ran, tmp_path, "dpo")
+    assert [(said(row["prompt"]), said(row["chosen"]), said(row["rejected"])) for row in found] == pairs()
+
+
+@pytest.mark.parametrize("format", ["messages", "dpo", "llama_factory_dpo"])
+def test_the_library_that_trainers_use_reads_the_files(ran, tmp_path, format):
+    from datasets import load_dataset
+
+    file = export(ran, format, tmp_path, "dataset")[0]
+    read = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(read) == len(answers() if format in ANSWERS else pairs())
+
+
+def test_a_folder_of_datasets_keeps_the_lineage(ran, tmp_path):
+    from datasets import load_from_disk
+
+    (folder, *_) = export(ran, "datasets", tmp_path, "dataset")
+    read = load_from_disk(str(folder))
+    assert [tuple(turn["content"] for turn in turns) for turns in read["messages"]] == answers()
+    assert read["id"] == read["seed"] and set(read["step"]) == {"dataset"}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_row_leads_back_to_its_record(ran, tmp_path, format):
+    if format != "datasets":
+        ids = [row["id"] for row in exported(ran, tmp_path, format)]
+        assert len(set(ids)) == len(ids) == len(answers() if format in ANSWERS else pairs())
+
+
+def llama_factory(folder: Path, name: str) -> list[tuple[str, list[str]]]:
+    """What LLaMA-Factory 0.9.5 makes of a data set: `get_dataset_list`, `_load_single_dataset` and, of its converters,
+    AlpacaDatasetConverter."""
+    info = json.loads((folder / "dataset_info.json").read_text())[name]
+    assert info["formatting"] == "alpaca"
+    file = folder / info["file_name"]
+    assert file.is_file() and file.suffix[1:] in ("arrow", "csv", "json", "jsonl", "parquet", "txt")
+    columns = {"prompt": "instruction", "query": "input", "response": "output"}
+    if "columns" in info:  # then each that is not named is none
+        names = ("prompt", "query", "response", "history", "system", "chosen", "rejected")
+        columns = {name: info["columns"].get(name) for name in names}
+    made = []
+    for row in json.loads(file.read_text(encoding="utf-8")):
+        asked = [row[columns[key]] for key in ("prompt", "query") if columns[key] and row[columns[key]]]
+        if info.get("ranking") and all(isinstance(row[columns[key]], str) for key in ("chosen", "rejected")):
+            told = [row[columns["chosen"]], row[columns["rejected"]]]
+        else:
+            told = [row[columns["response"]]]
+        made.append(("\n".join(asked), told))
+    return made
+
+
+# those of its arguments that may stand in the yaml (ModelArguments, DataArguments, FinetuningArguments, transformers)
+ARGUMENTS = {
+    *(
+        "model_name_or_path",
+        "dataset",
+        "dataset_dir",
+        "cutoff_len",
+        "stage",
+        "finetuning_type",
+        "pref_beta",
+        "pref_loss",
+    ),
+    *(
+        "do_train",
+        "output_dir",
+        "bf16",
+        "seed",
+        "learning_rate",
+        "num_train_epochs",
+        "lr_scheduler_type",
+        "weight_decay",
+    ),
+    *("warmup_ratio", "warmup_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
+}
+
+
+def test_llama_factory_loads_answers_and_pairs(ran, tmp_path):
+    (tmp_path / "dataset_info.json").write_text('{"theirs": {"file_name": "theirs.json"}}')
+    export(ran, "llama_factory", tmp_path, "dataset", "answers")
+    export(ran, "llama_factory_dpo", tmp_path, "dataset", "pairs")
+    assert llama_factory(tmp_path, "answers") == [(asked, [answer]) for asked, answer in answers()]
+    assert llama_factory(tmp_path, "pairs") == [(asked, [chosen, rejected]) for asked, chosen, rejected in pairs()]
+    assert "theirs" in json.loads((tmp_path / "dataset_info.json").read_text())
+    for name, stage in (("answers", "sft"), ("pairs", "dpo")):
+        told = yaml.safe_load((tmp_path / f"{name}.yaml").read_text())
+        assert not told.keys() - ARGUMENTS and (told["stage"], told["dataset"]) == (stage, name)
+        assert told["warmup_ratio"] == 0.03 and told["gradient_accumulation_steps"] == 64
+    assert "pref_beta" in told
+
+
+def test_a_damaged_dataset_info_is_left_alone(ran, tmp_path):
+    (tmp_path / "dataset_info.json").write_text("[1")
+    with pytest.raises(RunError, match=r"dataset_info.json cannot be read .* choose another folder with --to"):
+        export(ran, "llama_factory", tmp_path, "dataset")
+    assert (tmp_path / "dataset_info.json").read_text() == "[1"
+
+
+def test_the_card_names_seeds_models_licences_and_counts(ran, tmp_path):
+    readme = export(ran, "messages", tmp_path)[-1].read_text(encoding="utf-8")
+    head, body = readme.removeprefix("---\n").split("\n---\n", 1)
+    told = yaml.safe_load(head)
+    assert told["license"] == "other" and told["configs"][0]["data_files"] == "mine.jsonl"
+    assert told["size_categories"] == ["n<1K"] and told["pretty_name"] == "mine"
+    assert "dataset → respond" in body and "6 rows of 6 records" in body and "descend from 6 seeds" in body
+    assert "| mine.jsonl | 7 | not stated |" in body  # the seeds: file, seed of the draws, licence
+    assert "| teacher | fake |" in body and "| Apache-2.0 | fake:" in body
+    assert "| respond | 6 | 0 | 6 | 0 |" in body
+    assert "secret" not in readme and str(tmp_path) not in readme  # where it lay is nobody's business
+
+
+def test_what_is_left_out_is_counted_in_the_card(ran, tmp_path):
+    readme = export(ran, "dpo", tmp_path, "dataset")[-1].read_text(encoding="utf-8")
+    assert "4 rows of 6 records; left out: pair_empty 1, pair_identical 1" in readme
+    assert "No model had a part in it." in readme
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"step": "evolution"}, r"--step evolution is no finished step of this run; it has dataset, respond"),
+        ({"name": "a/b"}, r"--name 'a/b': letters, digits"),
+        ({"repository": "no-owner"}, r"--push no-owner: name a dataset of the hub, OWNER/NAME"),
+        ({"repository": "me/it", "format": "datasets"}, r"is not read from the hub; choose --format messages"),
+    ],
+)
+def test_bad_input_is_one_line(ran, tmp_path, given, message):
+    with pytest.raises(RunError, match=message):
+        export(**{"folder": ran, "format": "messages", "to": tmp_path} | given)
+
+
+def test_folders_that_are_no_run_say_what_is_wanted(ran, tmp_path):
+    with pytest.raises(RunError, match=r"holds the jobs run; name one of them"):
+        export(ran.parent, "messages", tmp_path)
+    with pytest.raises(RunError, match=r"is no folder of a run; name a runs/<name>/<time>"):
+        export(tmp_path, "messages", tmp_path)
+
+
+def test_half_characters_become_whole_ones(tmp_path):
+    """No file of UTF-8 holds them"""
+    from evodistill.export import formats
+    from evodistill.record import Record
+
+    ((row,), _) = formats.rows([Record.seed("\ud83d?", output="Yes \udc00")], "alpaca")
+    assert (row["instruction"], row["output"]) == ("\ufffd?", "Yes \ufffd")
+
+
+def test_no_row_says_why(tmp_path, ran):
+    from evodistill.export import formats
+    from evodistill.record import Record
+
+    rows, left_out = formats.rows([Record.seed("Tea?")], "messages")
+    assert rows == [] and left_out == {"no_answer": 1}
+    assert set(FORMATS) == {*ANSWERS, *PAIRS}
+
+
+def test_the_command_writes_and_complains_in_one_line(ran, tmp_path):
+    command = [sys.executable, "-m", "evodistill.export", str(ran), "--to", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--format", "alpaca"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.split() == [
+        str(tmp_path / "out" / name) for name in ("mine.json", "mine.md")
+    ]
+    done = subprocess.run([*command, "--step", "nothing"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: --step nothing") and done.stderr.count("\n") == 1

@@ -196,7 +196,8 @@ def certainty(row: Any) -> str:
     if not row.n_pairs:
         return "nothing to compare"
     if row.winner == CANNOT_TELL:
-        return "the interval holds 0" if row.n_pairs > 1 else "one seed is too few"
+        seen = f"; {number(row.detectable)} would have been seen" if row.detectable > 0 else ""
+        return f"the interval holds 0{seen}" if row.n_pairs > 1 else "one seed is too few"
     if row.p_holm <= 0.05:
         return f"holds after correction, p_holm {number(row.p_holm)}"
     return f"does not hold among this many comparisons, p_holm {number(row.p_holm)}"

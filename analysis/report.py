@@ -65,6 +65,7 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Drawn] | N
         answers=(latest := last_round(study)),
         tally=tally(latest, study.benchmarks),
         benchmarks=study.benchmarks,
+        several_seeds=bool((study.comparison["n_runs"] > 1).any()),
         meaning=DIRECTION,
         cannot_tell=CANNOT_TELL,
         figures=[(it.caption, inline(it.figure), it.figure.get_figwidth() > 6) for it in figures_drawn.values()],

@@ -29,7 +29,7 @@ MISSING = "no wins: no completed job has measured win_rate"
 
 def published(table: DataFrame) -> DataFrame:
     against = table["method_a"].map(style.name) + " against " + table["method_b"].map(style.name)
-    named = table.assign(panel=table["base_model"] + ": " + against, bar=table["kept_fraction"])
+    named = table.assign(panel=table["base_model"] + ": " + against, bar=table["kept_fraction"] + " kept")
     return named.rename(columns={"outcome_for_a": "outcome"})[list(COLUMNS)]
 
 

@@ -17,9 +17,12 @@ from typing import Any, NamedTuple
 from evodistill import RunError
 
 
+ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))  # json.dumps makes one a call
+
+
 def digest(value: object, size: int = 8) -> str:
     """Hex digest of a JSON-able value: `2 * size` characters, the same on every machine and in every Python."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = ENCODER.encode(value)
     # surrogatepass: a lone surrogate from a foreign file must not stop the hash
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 

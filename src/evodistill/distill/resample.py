@@ -159,7 +159,7 @@ class Resample:
         self, before: Sequence[Record], after: Sequence[Record], copies: Sequence[Record], synthesized: Mapping
     ) -> dict[str, list[str]]:
         """task_mix.csv, a row for each class, and task_mix.json, the distances from the shares that were wanted."""
-        old, new = ({name: len(members) for name, members in self.by_class(side).items()} for side in (before, after))
+        old, new = (Counter(str(self.labels.of(r)) for r in side if not r.fault) for side in (before, after))
         repeated = Counter(self.labels.of(record) for record in copies)
         rows = [
             {

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from evodistill import RunError
 
-
 ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))  # json.dumps makes one a call
 
 

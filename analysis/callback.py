@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from evodistill import RunError, estimate
+from evodistill import RunError, credentials, estimate
+from evodistill.config import check_names
 
 
 class Finish(Callback):
     """Works from the folders alone, so that `python -m analysis.study FOLDER` gives the same later."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        refuse(config)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        refuse(config)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish(Path(config.hydra.run.dir))
@@ -27,6 +35,25 @@ class Finish(Callback):
             raise SystemExit(
                 f"error: {len(failed)} of the jobs failed: " + "; ".join(f"{run}: {why}" for run, why in failed.items())
             )
+
+
+def refuse(config: DictConfig) -> None:
+    """Before Hydra keeps the command line and the config in the folder of the run: stop where they hold a secret, or
+    where that folder would lie elsewhere."""
+    given = [word.partition("=") for word in config.hydra.overrides.task]
+    ours = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    try:
+        for key, _, value in given:
+            credentials.check({key: value})
+        credentials.check(OmegaConf.to_container(ours, resolve=False))
+        try:
+            resolved = OmegaConf.to_container(ours, resolve=True)
+        except OmegaConfBaseException:  # told in the run, with what is missing
+            return
+        credentials.check(resolved)
+        check_names(ours)
+    except RunError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 def finish(folder: Path) -> None:

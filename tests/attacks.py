@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 class Attack(NamedTuple):
     code: str
     reasons: set[str]  # why there is no value; "" = it returns, but not True
-    bare: bool  # may be tried without namespaces: it reaches for nothing of ours
+    bare: bool  # may be tried without namespaces: it reaches for nothing but its own process and working folder
 
 
 ATTACKS: dict[str, Attack] = {}
@@ -705,3 +705,322 @@ def nests_without_a_limit(wanted):
     for _ in range(1_000_000):
         held = [held]
     return repr(held) == ""
+
+
+# --- the kernel's less known doors
+
+
+@hostile("")
+def sets_up_a_ring_of_system_calls(wanted):
+    import ctypes
+
+    return ctypes.CDLL(None).syscall(425, 4, ctypes.create_string_buffer(256)) >= 0  # io_uring_setup
+
+
+@hostile("")
+def handles_page_faults_itself(wanted):
+    import ctypes
+
+    return ctypes.CDLL(None).syscall(323, 1) >= 0  # userfaultfd
+
+
+@hostile("exception", bare=True)
+def makes_a_file_without_a_place(wanted):
+    import os
+
+    return os.memfd_create("hidden") >= 0
+
+
+@hostile("", "exception")
+def takes_a_file_of_its_parent(wanted):
+    import ctypes
+    import os
+
+    parent = os.pidfd_open(os.getppid())
+    return any(ctypes.CDLL(None).syscall(438, parent, number, 0) >= 0 for number in range(8))  # pidfd_getfd
+
+
+@hostile("", "exception")
+def traces_a_sibling(wanted):
+    import ctypes
+    import os
+    import time
+
+    sibling = os.fork()
+    if sibling == 0:
+        time.sleep(5)
+        os._exit(0)
+    return ctypes.CDLL(None).ptrace(16, sibling, 0, 0) == 0  # PTRACE_ATTACH
+
+
+@hostile("", "exception", bare=True)
+def a_process_beside_its_parent(wanted):
+    import ctypes
+    import signal
+    import time
+
+    if ctypes.CDLL(None).syscall(56, 0x8000 | signal.SIGCHLD, 0, 0, 0, 0) == 0:  # clone with CLONE_PARENT
+        time.sleep(1.5)
+        open(wanted["late"], "w").write("still here")
+        while True:
+            time.sleep(1)
+    return False
+
+
+@hostile("")
+def reads_the_log_of_the_kernel(wanted):
+    import ctypes
+
+    text = ctypes.create_string_buffer(4096)
+    return ctypes.CDLL(None).klogctl(3, text, 4096) > 0
+
+
+@hostile("", "exception", "crash")
+def takes_off_its_filter(wanted):
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    libc.prctl(22, 0, 0, 0, 0)  # PR_SET_SECCOMP: none
+    libc.prctl(38, 0, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS: off
+    libc.prctl(0x59616D61, -1, 0, 0, 0)  # PR_SET_PTRACER: anybody
+    return libc.socket(2, 1, 0) >= 0 or libc.prctl(39, 0, 0, 0, 0) == 0
+
+
+@hostile("", "exception")
+def asks_for_rights(wanted):
+    import ctypes
+
+    class Header(ctypes.Structure):
+        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+    every = (ctypes.c_uint32 * 6)(*[0xFFFFFFFF] * 6)
+    return ctypes.CDLL(None).capset(ctypes.byref(Header(0x20080522, 0)), every) == 0
+
+
+@hostile("", "exception")
+def lowers_the_worker(wanted):
+    import os
+
+    for which, who in ((os.PRIO_PROCESS, os.getppid()), (os.PRIO_USER, 0), (os.PRIO_PGRP, 0)):
+        os.setpriority(which, who, 19)
+    return False
+
+
+@hostile("", "exception")
+def stops_the_worker(wanted):
+    import os
+    import signal
+
+    os.kill(os.getppid(), signal.SIGSTOP)
+    return False
+
+
+@hostile("exception")
+def raises_its_own_priority(wanted):
+    import os
+
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+    return True
+
+
+@hostile("exception")
+def types_into_the_terminal(wanted):
+    import fcntl
+    import os
+    import termios
+
+    fcntl.ioctl(os.open("/dev/tty", os.O_RDWR), termios.TIOCSTI, b"x")
+    return True
+
+
+# --- /proc, /tmp and what is read at the start
+
+
+@hostile("", "exception")
+def reads_the_environment_of_every_process(wanted):
+    import glob
+
+    found = ""
+    for path in [*glob.glob("/proc/*/environ"), *glob.glob("/proc/*/cmdline")]:
+        try:
+            found += open(path).read()
+        except OSError:
+            pass
+    return wanted["secret"] in found
+
+
+@hostile("exception")
+def walks_out_through_a_process(wanted):
+    import os
+
+    return bool(os.listdir("/proc/1/root/" + wanted["home"]) or os.listdir(f"/proc/{os.getppid()}/cwd/.."))
+
+
+@hostile("exception")
+def writes_to_the_kernel(wanted):
+    open("/proc/sys/kernel/core_pattern", "w").write("|/tmp/x")
+    return True
+
+
+@hostile("exception")
+def links_the_worker_into_its_folder(wanted):
+    import os
+
+    os.link("/inside/worker.py", "/tmp/worker.py")
+    open("/tmp/worker.py", "a").write("\n")
+    return True
+
+
+@hostile("", "exception", bare=True)
+def swaps_links_under_the_next_one(wanted):
+    import os
+
+    for name in ("json.py", "re.py", "child.py", "seccomp.py"):
+        os.symlink(wanted["file"], name)
+    os.rename("json.py", "random.py")
+    return False
+
+
+@hostile("", "exception")
+def leaves_modules_for_the_next_one(wanted):
+    import os
+    import sys
+
+    code = "raise SystemExit('bent')\n"
+    for folder in [".", "/tmp", *sys.path]:
+        for name in ("json.py", "re.py", "sitecustomize.py", "usercustomize.py", "bent.pth"):
+            try:
+                if not os.path.exists(os.path.join(folder, name)):
+                    open(os.path.join(folder, name), "w").write(code)
+            except OSError:
+                pass
+    return False
+
+
+@hostile("", "exception", "crash", bare=True)
+def locks_its_own_folder(wanted):
+    import os
+
+    os.chmod(".", 0)
+    return False
+
+
+@hostile("", "exception", "crash", bare=True)
+def nests_folders_deeper_than_recursion(wanted):
+    import os
+
+    for _ in range(1_500):
+        os.mkdir("d")
+        os.chdir("d")
+    return False
+
+
+@hostile("", "exception", bare=True)
+def names_files_in_bytes(wanted):
+    for number in range(1, 256):
+        if number != ord("/"):
+            open(b"\xff\n\xfe" + bytes([number]), "w").close()
+    return False
+
+
+@hostile("", "exception", bare=True)
+def reserves_the_disk(wanted):
+    import os
+
+    with open("reserved", "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 1 << 34)
+    return True
+
+
+# --- Python's own hooks
+
+
+@hostile("", "exception")
+def imports_by_letters_of_another_script(wanted):
+    space = {}
+    exec("import ｏｓ\nfound = ｏｓ.environ.get('EVODISTILL_DEAR')", space)
+    return wanted["secret"] == space["found"]
+
+
+@hostile("type", bare=True)
+def returns_what_runs_when_unpickled(wanted):
+    class Payload:
+        def __reduce__(self):
+            return (open, (wanted["late"], "w"))
+
+    return [Payload()]
+
+
+@hostile("type", bare=True)
+def returns_a_pickle(wanted):
+    return b"cbuiltins\nopen\n(S'/tmp/late'\nS'w'\ntR."
+
+
+@hostile("", "exception", "crash", bare=True)
+def writes_as_it_is_forgotten(wanted):
+    import gc
+    import os
+
+    class Last:
+        def __del__(self):
+            for number in range(3, 256):
+                try:
+                    os.write(number, b'[true, "", ""]\n' * 10)
+                except OSError:
+                    pass
+
+    held = Last()
+    held.itself = held
+    del held
+    gc.collect()
+    return False
+
+
+@hostile("", "exception", "crash", "timeout", bare=True)
+def traces_every_frame(wanted):
+    import sys
+    import threading
+
+    def bend(frame, event, argument):
+        if "value" in frame.f_locals:
+            frame.f_locals["value"] = True
+        return bend
+
+    sys.settrace(bend)
+    sys.setprofile(bend)
+    threading.settrace(bend)
+    return False
+
+
+@hostile("", "exception", "crash", bare=True)
+def bends_what_is_true(wanted):
+    import ctypes
+
+    ctypes.memset(id(False) + 16, 1, 8)
+    return 1 == 2
+
+
+@hostile("type", "exception", "crash", "output", "timeout", bare=True)
+def a_dictionary_that_grows_while_it_is_told(wanted):
+    class Growing(dict):
+        def items(self):
+            while True:
+                yield "a", 1
+
+    return {"inner": Growing()}
+
+
+@hostile("", "exception", "crash", "output", bare=True)
+def lone_surrogates_and_every_plane(wanted):
+    return "".join(map(chr, range(0xD7F0, 0xE010))) + "\u202e\x00\U0010ffff"
+
+
+@hostile("", "exception", "crash", bare=True)
+def asks_to_be_dumped_later(wanted):
+    import faulthandler
+    import signal
+
+    faulthandler.enable(open("traces", "w"))
+    faulthandler.dump_traceback_later(0.05, exit=True)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    return False

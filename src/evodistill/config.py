@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass
@@ -13,9 +14,10 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from evodistill import RunError
+from evodistill import RunError, credentials
 
 TRUSTED = "evodistill."  # a config is code: nothing else may be built from one
+NAME, NAMED = re.compile(r"\w[\w.-]*"), "letters, digits, _ - and ."
 SETTINGS = (
     *("name", "study", "seed", "path", "steps", "instructions", "artifacts", "dry_run"),
     *("metric", "benchmark", "benchmarked", "tracker", "axes", "hardware"),
@@ -32,8 +34,8 @@ OmegaConf.register_new_resolver("by_size", by_size, replace=True)
 
 def build(node: DictConfig) -> Any:
     """The object that a node describes, given plain dicts and lists. Only our own code is called."""
-    for path, target in targets(node):
-        trusted(path, target)
+    for path, inner in targets(node):
+        trusted(path, inner)
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
@@ -48,7 +50,7 @@ def check(cfg: DictConfig) -> None:
     Hydra refuses an unknown key on the command line but silently adds one that stands in a yaml file; binding every
     node to the signature of what it names finds those too."""
     try:
-        OmegaConf.to_container(cfg, resolve=True)
+        credentials.check(OmegaConf.to_container(cfg, resolve=True))
         missing = sorted(OmegaConf.missing_keys(cfg))
     except OmegaConfBaseException as error:
         raise RunError(f"config: {str(error).splitlines()[0]}") from None
@@ -61,9 +63,21 @@ def check(cfg: DictConfig) -> None:
             raise RunError(
                 f"unknown key {key!r} at the top of the config; it is no setting ({', '.join(SETTINGS)}), step or role"
             )
+    check_names(cfg)
     for path, node in targets(cfg):
         bind(path, node)
     check_steps(cfg)
+
+
+def check_names(cfg: DictConfig) -> None:
+    """What files and folders are called after leads nowhere else."""
+    for key in ("name", "study"):
+        if not NAME.fullmatch(str(cfg[key])):
+            raise RunError(f"{key}={str(cfg[key])!r} is no name: folders are called after it; use {NAMED}")
+    for group in (cfg, cfg.get("metric") or {}, cfg.get("benchmark") or {}):
+        for key in group:
+            if not NAME.fullmatch(str(key)):
+                raise RunError(f"the key {str(key)!r} is no name: files are called after it; use {NAMED}")
 
 
 def check_steps(cfg: DictConfig) -> None:
@@ -180,22 +194,29 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
             yield from targets(item, f"{path}[{number}]")
 
 
-def trusted(path: str, node: DictConfig) -> str:
+def trusted(path: str, node: DictConfig) -> type:
+    """The class that a node names. It must be one of ours: a path through our modules leads to what they import, and a
+    function may do something when it is called."""
     target = str(node._target_)
+    refused = RunError(f"{path}._target_={target} is refused: a config may build classes of {TRUSTED}* only")
     if not target.startswith(TRUSTED):
-        raise RunError(f"{path}._target_={target} is refused: a config may build {TRUSTED}* only")
-    return target
+        raise refused
+    try:
+        named = get_object(target)
+    except (ImportError, ValueError) as error:
+        raise RunError(f"{path}._target_={target} cannot be imported: {error}") from None
+    except InstantiationException:  # Hydra's own list of what no config may name
+        raise refused from None
+    if not (isinstance(named, type) and named.__module__.startswith(TRUSTED)):
+        raise refused
+    return named
 
 
 def bind(path: str, node: DictConfig) -> None:
     """Bind one node to the signature of what it names, and its values to the parameters' types."""
     from typeguard import TypeCheckError, check_type
 
-    target = trusted(path, node)
-    try:
-        named = get_object(target)
-    except (ImportError, ValueError) as error:
-        raise RunError(f"{path}._target_={target} cannot be imported: {error}") from None
+    named = trusted(path, node)
     values = OmegaConf.to_container(node, resolve=True)
     assert isinstance(values, dict)
     arguments = {str(key): value for key, value in values.items() if not str(key).startswith("_")}

@@ -168,6 +168,10 @@ def content_hash(folder: Path, name: str) -> str:
         found[key] = [state.st_size, state.st_mtime_ns, seen[2] if same else file_hash(file)]
     if "config.json" not in found and "adapter_config.json" not in found:
         raise RunError(f"model {name}: {folder} holds no model (no config.json); mend path")
+    safe = {Path(key).parent for key in found if key.endswith(".safetensors")}
+    if pickled := [key for key in found if key.endswith(".bin") and Path(key).parent not in safe]:
+        # unpickling is running code
+        raise RunError(f"model {name}: {folder / pickled[0]} is a pickle, which is never loaded; save as safetensors")
     if found != known:
         write(note, json.dumps(found))
     return "sha256:" + digest({key: value[2] for key, value in found.items()}, 12)

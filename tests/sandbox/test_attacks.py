@@ -138,7 +138,7 @@ def bare(tmp_path_factory) -> Fought:
 
 
 def test_there_are_enough_attacks():
-    assert len(ATTACKS) >= 30
+    assert len(ATTACKS) >= 100
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -80,7 +80,7 @@ def scores(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
     warnings = [problem for job in jobs for problem in job.problems]
     for number, job in enumerate(jobs):
         for path in sorted((job.folder / "scores").glob("*.jsonl")):
-            lines, problems = read_lines(path)
+            lines, problems = read_lines(path, ("id", "seed", "round", "values"))
             warnings += [f"job {job.facts['run']}: scores/{problem}" for problem in problems]
             for line in lines:
                 cell = {
@@ -90,7 +90,7 @@ def scores(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
                     "label": line.get("label") or "",
                     "reason": line.get("reason") or "",
                 }
-                for metric, value in line.get("values", {}).items():
+                for metric, value in line["values"].items():
                     columns["job"].append(number)
                     columns["round"].append(line["round"])
                     columns["value"].append(math.nan if value is None else value)

@@ -121,20 +121,30 @@ def read_json(path: Path) -> tuple[dict[str, Any], list[str]]:
     return (value, []) if isinstance(value, dict) else ({}, [f"{path.name} is not a JSON object"])
 
 
-def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """(rows, problems) of a JSON-lines file; lines that do not parse, such as a torn last one, are counted and left
-    out."""
+def read_lines(path: Path, keys: Collection[str] = ()) -> tuple[list[dict[str, Any]], list[str]]:
+    """(rows, problems) of a JSON-lines file; lines that do not parse, such as a torn last one, and rows without one of
+    `keys`, such as those of another version, are counted and left out."""
     if not path.is_file():
         return [], []
-    rows, broken = [], []
+    rows, broken, partial = [], [], []
     with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except json.JSONDecodeError:
+                row = None
+            if not isinstance(row, dict):
                 broken.append(number)
-    first = f", the first is line {broken[0]}" if broken else ""
-    return rows, [f"{path.name}: {len(broken)} lines are not JSON and were left out{first}"] if broken else []
+            elif any(key not in row for key in keys):
+                partial.append(number)
+            else:
+                rows.append(row)
+    said = {"are no JSON objects": broken, f"lack one of {', '.join(keys)}": partial}
+    return rows, [
+        f"{path.name}: {len(found)} lines {what} and were left out, the first is line {found[0]}"
+        for what, found in said.items()
+        if found
+    ]
 
 
 def lines_naming(path: Path, ids: Collection[str]) -> Iterator[dict[str, Any]]:
@@ -153,6 +163,12 @@ def lines_naming(path: Path, ids: Collection[str]) -> Iterator[dict[str, Any]]:
 
 
 def read_yaml(path: Path) -> Any:
+    """Empty where there is none, and where it is torn: Hydra may still be writing it."""
     import yaml
 
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError:
+        return {}

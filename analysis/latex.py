@@ -26,6 +26,7 @@ PUBLISHED = tuple(f"table{number:02}" for number in (1, 2, 3, 4, 5, 10, 11, 12, 
 # column of a published csv → what it is here; the first that is there is taken
 BLOCK = ("base_model", "dataset")
 ROW = ("evolver", "selection_metric")
+OURS = ("dataset", "student", "evolver", "round", "metric", "value", "ci_low", "ci_high")
 FINER = ("iteration", "evolution_temperature")  # splits a block further
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SPECIAL |= {character: f"\\{character}" for character in "&%$#_{}"}
@@ -37,15 +38,8 @@ def escape(text: object) -> str:
 
 def tidy(table: DataFrame) -> DataFrame:
     """Columns block, row, metric, value, ci_low, ci_high of a published csv or of our results.csv."""
-    if "status" in table:  # ours
-        done = table[(table["status"] == "completed") & table["metric"].notna()].copy()
-        rounds = done["round"].map(lambda number: style.round_name(int(number)))
-        done["block"] = done["dataset"].map(style.name) + ", " + done["student"].astype(str) + ", " + rounds
-        done["row"] = done["evolver"]
-        means = done.groupby(["block", "row", "metric"], sort=False)[["value", "ci_low", "ci_high"]]
-        if (means.size() > 1).any():  # several runs: their mean, and no interval that would be of one of them
-            return means.mean().assign(ci_low=float("nan"), ci_high=float("nan")).reset_index()
-        return done[["block", "row", "metric", "value", "ci_low", "ci_high"]]
+    if "status" in table:
+        return own(table)
     block = next((table[name] for name in BLOCK if name in table), None)
     row = next((table[name] for name in ROW if name in table), None)
     if block is None or row is None or "metric" not in table:
@@ -59,9 +53,28 @@ def tidy(table: DataFrame) -> DataFrame:
     ]
 
 
+def own(table: DataFrame) -> DataFrame:
+    """A row is an evolver, or a setting where one evolver has several."""
+    if missing := [name for name in OURS if name not in table]:
+        raise RunError(f"the table has no column {missing[0]}: make it anew with python -m analysis.study FOLDER")
+    done = table[(table["status"] == "completed") & table["metric"].notna()].copy()
+    done["setting"] = done["setting"].fillna("").astype(str) if "setting" in done else ""  # older tables have none
+    row = "setting" if done["evolver"].nunique() < 2 and done["setting"].nunique() > 1 else "evolver"
+    rounds = done.groupby("metric")["round"].transform("max")  # benchmarks know none
+    named = done["round"].map(lambda number: style.round_name(int(number))).where(rounds > 0, "")
+    parts = [done["dataset"].map(style.name), done["student"], *([done["setting"]] if row == "evolver" else []), named]
+    done["block"] = [", ".join(str(part) for part in block if part) for block in zip(*parts, strict=True)]
+    done["row"] = done[row]
+    means = done.groupby(["block", "row", "metric"], sort=False)[["value", "ci_low", "ci_high"]]
+    if (means.size() > 1).any():  # several runs: their mean, and no interval that would be of one of them
+        return means.mean().assign(ci_low=float("nan"), ci_high=float("nan")).reset_index()
+    return done[["block", "row", "metric", "value", "ci_low", "ci_high"]]
+
+
 def latex(table: DataFrame, caption: str) -> str:
     """A whole table environment; `table` as `tidy` makes it."""
     metrics = list(dict.fromkeys(table["metric"]))
+    digits = {metric: 2 + (side.abs().max() <= 1) for metric, side in table.groupby("metric")["value"]}
     lines = [
         r"\begin{table}",
         rf"\caption{{{escape(caption)} The highest value of a block is bold.}}",
@@ -75,18 +88,19 @@ def latex(table: DataFrame, caption: str) -> str:
         lines += [r"\midrule", rf"\multicolumn{{{len(metrics) + 1}}}{{l}}{{\textit{{{escape(block)}}}}} \\"]
         for row in dict.fromkeys(here["row"]):
             side = here[here["row"] == row].set_index("metric")
-            cells = [cell(side.loc[metric], best.get(metric)) if metric in side.index else "--" for metric in metrics]
+            known = [metric if metric in side.index else None for metric in metrics]
+            cells = [cell(side.loc[one], best.get(one), digits[one]) if one else "--" for one in known]
             lines.append(" & ".join([escape(style.name(str(row))), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
-def cell(found: Any, best: float | None) -> str:
+def cell(found: Any, best: float | None, digits: int) -> str:
     if found["value"] != found["value"]:
         return "--"
-    text = f"{found['value']:.2f}"
+    text = f"{found['value']:.{digits}f}"
     text = rf"\textbf{{{text}}}" if found["value"] == best else text
     if found["ci_low"] == found["ci_low"]:
-        text += rf" {{\scriptsize [{found['ci_low']:.2f}, {found['ci_high']:.2f}]}}"
+        text += rf" {{\scriptsize [{found['ci_low']:.{digits}f}, {found['ci_high']:.{digits}f}]}}"
     return text
 
 

@@ -8,11 +8,13 @@ Ours are the tables that a study leaves beside its figures, as committed in expe
 from __future__ import annotations
 
 import html
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from analysis.files import write_whole
+from evodistill import RunError
 from plots import style
 from plots.command import read
 
@@ -55,9 +57,15 @@ def main() -> None:
         module = import_module(f"plots.{figure}")
         published = [(f"{name}_{figure}", HERE / "paper" / source)] if source else []
         ours = [(f"{name}_{path.parent.name}", path) for path in sorted(EXPERIMENTS.glob(f"*/{figure}.csv"))]
+        drawn = []
         for stem, path in published + ours:
-            print(*style.save(module.draw(table(module, path)), OUT / stem), sep="\n")
-        rows.append(row(name, caption, [stem for stem, _ in published], [stem for stem, _ in ours]))
+            try:
+                print(*style.save(module.draw(table(module, path)), OUT / stem), sep="\n")
+            except RunError as error:  # a table of an older run; the others are drawn
+                print(f"not drawn: {error}", file=sys.stderr)
+            else:
+                drawn.append(stem)
+        rows.append(row(name, caption, *([stem for stem, _ in side if stem in drawn] for side in (published, ours))))
     write_whole(OUT / "index.html", PAGE.format(rows="\n".join(rows)))
     print(OUT / "index.html")
 

@@ -61,6 +61,10 @@ def read(
     table = pd.read_csv(source)
     if set(columns) <= set(table.columns):
         return table
-    if published is None:
-        raise RunError(f"{source}: the columns {', '.join(columns)} are needed; it has {', '.join(table.columns)}")
-    return published(table)
+    try:
+        if published is None:
+            raise KeyError
+        return published(table)
+    except KeyError:  # nor is it one of the paper's
+        needed = ", ".join(columns)
+        raise RunError(f"{source}: the columns {needed} are needed; it has {', '.join(table.columns)}") from None

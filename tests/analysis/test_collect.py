@@ -116,7 +116,7 @@ def test_a_torn_last_line_of_scores_costs_that_line_only(tmp_path: Path):
         file.write('{"id": "s2-')
     long = scores(tmp_path)
     assert list(long["value"]) == [4]
-    assert "m.jsonl: 1 lines are not JSON and were left out, the first is line 2" in long.attrs["warnings"][0]
+    assert "m.jsonl: 1 lines are no JSON objects and were left out, the first is line 2" in long.attrs["warnings"][0]
 
 
 def test_no_scores_at_all_is_an_empty_table(tmp_path: Path):
@@ -135,3 +135,20 @@ def test_the_command_writes_results_csv(pair: Path):
     assert missing.returncode == 1
     assert "no such folder" in missing.stderr
     assert "Traceback" not in missing.stderr
+
+
+def test_rows_of_another_version_cost_those_rows_only(tmp_path: Path):
+    old = {"id": "s2-1", "values": {"m": 3.0}}
+    write_job(tmp_path, scores={"m": [score("s1", 1, 4, "m")]})
+    with (tmp_path / "scores" / "m.jsonl").open("a") as file:
+        file.write(json.dumps(old) + "\n7\n")
+    long = scores(tmp_path)
+    assert list(long["value"]) == [4]
+    told = "".join(long.attrs["warnings"])
+    assert "1 lines lack one of id, seed, round, values" in told and "the first is line 3" in told
+
+
+def test_a_torn_config_hides_no_numbers(tmp_path: Path):
+    write_job(tmp_path, scores={"m": [score("s1", 1, 4, "m")]})
+    (tmp_path / ".hydra" / "overrides.yaml").write_text('- "model@evolver=')
+    assert collect(tmp_path).iloc[0].value == 4

@@ -51,3 +51,22 @@ def test_a_csv_without_the_columns_says_which(tmp_path):
         read(tmp_path / "x.csv")
     with pytest.raises(RunError, match="no such file"):
         read(tmp_path / "y.csv")
+
+
+def test_settings_of_one_evolver_are_rows_and_of_several_are_blocks():
+    """Tables 5 and 12"""
+    facts = {"status": "completed", "dataset": "alpaca", "student": "s", "round": 0, "metric": "gsm8k"}
+    cells = [("a", "keep=1", 0.25), ("a", "keep=2", 0.5), ("b", "keep=1", 0.75), ("b", "keep=2", 0.625)]
+    rows = [facts | dict(zip(("evolver", "setting", "value"), cell, strict=True)) for cell in cells]
+    table = pd.DataFrame(rows).assign(ci_low=float("nan"), ci_high=float("nan"))
+    assert list(tidy(table)["block"]) == ["Alpaca, s, keep=1", "Alpaca, s, keep=2"] * 2
+    one = tidy(table[table["evolver"] == "a"])
+    assert list(one["row"]) == ["keep=1", "keep=2"] and set(one["block"]) == {"Alpaca, s"}
+    assert r"keep=2 & \textbf{0.500}" in latex(one, "t")
+
+
+def test_a_table_of_an_older_run_says_what_it_lacks(tmp_path):
+    old = pd.read_csv(ROOT / "experiments" / "quickstart" / "results.csv").drop(columns="student")
+    old.to_csv(tmp_path / "results.csv", index=False)
+    with pytest.raises(RunError, match="has no column student: make it anew with python -m analysis.study"):
+        read(tmp_path / "results.csv")

@@ -128,3 +128,57 @@ def test_wilcoxon_effect_size_and_detectable_difference():
     assert effect_size(d) == pytest.approx(1.0 / np.std(d, ddof=1))
     assert detectable(d) == pytest.approx((1.959964 + 0.841621) * np.std(d, ddof=1) / np.sqrt(5), rel=1e-5)
     assert 0 < wilcoxon_p(d) < 1 and np.isnan(wilcoxon_p(np.zeros(4))) and np.isnan(effect_size(np.ones(3)))
+
+
+def test_the_sign_flip_test_is_scipys_exact_permutation_test():
+    from scipy.stats import permutation_test
+
+    x = rng(7).normal(0.4, 1, 10)
+    theirs = permutation_test((x,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    assert sign_flip_p(x, rng()) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_wilcoxon_by_hand():
+    # all five ranks positive: 2 of 2^5 patterns are as extreme
+    assert wilcoxon_p(np.array([1.0, 2, 3, 4, 5])) == pytest.approx(2 / 32)
+
+
+def test_the_crossed_interval_is_that_of_rows_and_columns_drawn_one_by_one():
+    draw = rng(11)
+    table = draw.normal(0, 1, (30, 1)) + draw.normal(0, 0.5, (1, 4)) + draw.normal(0, 1, (30, 4))
+    means = [table[np.ix_(draw.integers(0, 30, 30), draw.integers(0, 4, 4))].mean() for _ in range(4000)]
+    assert crossed_interval(table, rng()) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.06)
+
+
+def test_a_detectable_difference_is_found_four_times_in_five():
+    from scipy.stats import ttest_1samp
+
+    draw = rng(5)
+    shift = detectable(draw.normal(0, 1, 100_000)) * np.sqrt(100_000 / 60)  # of sixty pairs with a spread of 1
+    found = sum(ttest_1samp(draw.normal(shift, 1, 60), 0).pvalue < 0.05 for _ in range(600))
+    assert 0.74 <= found / 600 <= 0.86
+
+
+@pytest.mark.parametrize("family", [3, 10])
+def test_holm_rejects_nothing_that_bonferroni_rejects_not_at_the_smallest(family):
+    p = rng(family).uniform(0, 0.2, family)
+    adjusted = holm(p)
+    assert adjusted.min() == pytest.approx(min(1.0, p.min() * family))  # the smallest is Bonferroni's
+    assert (adjusted >= p).all() and (adjusted <= np.minimum(1, p * family) + 1e-12).all()
+
+
+def test_published_leaderboard_to_six_digits(shared):
+    """Win rates and standard errors of AlpacaEval 2, and the paired difference of its two models, from the preferences."""
+    import pandas as pd
+
+    folder = shared / "data/alpaca_eval"
+    preferences = pd.read_csv(folder / "judge_preferences.csv")
+    expected = pd.read_csv(folder / "leaderboard_expected.csv").set_index("model")
+    for model, row in expected.iterrows():
+        values = 100 * preferences[model].to_numpy()
+        assert values.mean() == pytest.approx(row["win_rate"], abs=1e-6)
+        assert values.std(ddof=1) / np.sqrt(len(values)) == pytest.approx(row["standard_error"], abs=1e-6)
+    a, b = (100 * preferences[model].to_numpy() for model in expected.index)
+    low, high = bca_interval(a - b, rng())
+    half = 1.959964 * (a - b).std(ddof=1) / np.sqrt(len(a))  # 805 pairs: close to the normal interval
+    assert (low, high) == pytest.approx((np.mean(a - b) - half, np.mean(a - b) + half), abs=0.2)

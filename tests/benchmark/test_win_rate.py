@@ -184,8 +184,8 @@ def test_the_leaderboard_comes_out_of_the_published_preferences(shared, file):
         data = str(folder / "model_outputs_text_davinci_003.json")
         scores = WinRate(model="student", judge="judge", data=data, preferences=path)({})
         values = np.array([score.values["win_rate"] for score in scores])
-        assert 100 * values.mean() == pytest.approx(float(wanted["win_rate"]), abs=1e-4)
-        assert 100 * values.std(ddof=1) / len(values) ** 0.5 == pytest.approx(float(wanted["standard_error"]), abs=1e-4)
+        assert 100 * values.mean() == pytest.approx(float(wanted["win_rate"]), abs=1e-6)
+        assert 100 * values.std(ddof=1) / len(values) ** 0.5 == pytest.approx(float(wanted["standard_error"]), abs=1e-6)
         labels = [score.label for score in scores]
         counts = [labels.count(label) for label in ("win", "lose", "tie")]
         assert counts == [int(wanted[key]) for key in ("n_wins", "n_wins_base", "n_draws")]

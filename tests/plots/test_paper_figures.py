@@ -48,3 +48,18 @@ def test_nothing_measured_is_said():
     empty = pd.DataFrame(columns=[*benchmark_lines.COLUMNS])
     assert "no benchmark by round" in iterations.draw(empty).axes[0].texts[0].get_text()
     assert "no wins" in win_rate.draw(pd.DataFrame(columns=list(win_rate.COLUMNS))).axes[0].texts[0].get_text()
+
+
+def test_a_table_of_an_older_run_costs_its_own_figure_only(tmp_path, monkeypatch, capsys):
+    import plots.__main__ as every
+
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "win_rate.csv").write_text("panel,outcome\na,win\n")
+    monkeypatch.setattr(every, "EXPERIMENTS", tmp_path)
+    monkeypatch.setattr(every, "OUT", tmp_path / "out")
+    monkeypatch.setattr(every, "PAPER", {"figure7": every.PAPER["figure7"]})
+    every.main()
+    said = capsys.readouterr()
+    assert "not drawn" in said.err and "the columns panel, bar, outcome, count are needed" in said.err
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "figure7_win_rate.png" in page and "figure7_old" not in page

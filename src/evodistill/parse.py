@@ -58,23 +58,24 @@ def parse_score(text: str, low: float, high: float) -> Parsed[float]:
     if not flat:
         return Parsed(reason="empty")
     alone = re.fullmatch(
-        rf"\{{?\s*(?:score|rating)?\s*[:=]?\s*\[?({NUMBER})\]?"
-        rf"\s*(?:/|out of)?\s*({NUMBER})?\s*(?:points?|%)?\s*\.?\s*\}}?",
+        rf"\{{?\s*+(?:score|rating)?\s*+[:=]?\s*+\[?((?>{NUMBER}))\]?"
+        rf"\s*+(?:/|out of)?\s*+((?>{NUMBER}))?\s*+(?:points?|%)?\s*+\.?\s*+\}}?",
         flat,
         re.I,
     )
     if alone:
         return scaled(alone[1], alone[2], low, high)
-    label = r"(?:score|rating|grade)\w*\s*(?:is|of|[:=])+\s*\[*\s*"
-    found = re.findall(rf"{label}({NUMBER})\]*\s*(?:(?:/|out of)\s*({NUMBER}))?", flat, re.I)
-    found = found or re.findall(
-        rf"(?<![\w.])({NUMBER})\s*(?:/|out of)\s*({re.escape(f'{high:g}')})(?![\w])", flat, re.I
+    label = r"(?:score|rating|grade)\w{0,20}+\s*+(?:is|of|[:=])++\s*+\[*+\s*+"
+    labelled = list(re.finditer(rf"{label}({NUMBER})\]*+\s*+(?:(?:/|out of)\s*+({NUMBER}))?", flat, re.I))
+    found = labelled or list(
+        re.finditer(rf"(?<![\w.])((?>{NUMBER}))\s*+(?:/|out of)\s*+({re.escape(f'{high:g}')})(?![\w])", flat, re.I)
     )
     if not found:
         return Parsed(reason="no_score")
-    if len({first for first, _ in found}) > 1 and not re.search(rf"{label}{NUMBER}[^\n]*$", flat, re.I):
+    last = found[-1]
+    if len({match[1] for match in found}) > 1 and not (labelled and "\n" not in flat[last.end(1) :]):
         return Parsed(reason="several_scores")
-    return scaled(found[-1][0], found[-1][1], low, high)
+    return scaled(last[1], last[2], low, high)
 
 
 def scaled(number: str, scale: str | None, low: float, high: float) -> Parsed[float]:
@@ -89,10 +90,14 @@ def scaled(number: str, scale: str | None, low: float, high: float) -> Parsed[fl
 
 def parse_tag(text: str, tag: str) -> Parsed[str]:
     """What stands in the last complete `<tag>…</tag>`, stripped."""
-    found = re.findall(rf"<{re.escape(tag)}>(.*?)</{re.escape(tag)}>", text, re.S | re.I)
-    if not found:
+    value = start = None
+    for mark in re.finditer(rf"<(/?){re.escape(tag)}>", text, re.I):
+        if not mark[1]:
+            start = mark.end() if start is None else start
+        elif start is not None:
+            value, start = text[start : mark.start()].strip(), None
+    if value is None:
         return Parsed(reason="no_tag" if f"<{tag}" not in text.lower() else "tag_not_closed")
-    value = found[-1].strip()
     return Parsed(value) if value else Parsed(reason="empty")
 
 

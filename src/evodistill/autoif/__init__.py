@@ -59,7 +59,7 @@ def meets(value: float, bound: str | float) -> bool:
 
 def read_bound(bound: str | float) -> tuple[bool, float]:
     """(strict, limit). The tables of AutoIF's paper and code differ in both: > 0.5, >= 0.8."""
-    found = re.fullmatch(r"\s*(>=?)?\s*(\d+(?:\.\d+)?)\s*", str(bound))
+    found = re.fullmatch(r"(>=?)?\s*(\d+(?:\.\d+)?)", str(bound).strip())
     if not found:
         raise ValueError(f'a bound is a number, or like "> 0.5" or ">= 0.8", got {bound!r}')
     return found[1] == ">", float(found[2])

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 Case = tuple[str, bool]
 TRUE, FALSE = ("true", "yes", "1", "follows", "pass", "passes"), ("false", "no", "0", "breaks", "fail", "fails")
 LABELLED = re.compile(
-    r"(?im)^[ \t]*(?:[-*#>]+[ \t]*|\d+[.)][ \t]*)?[*_`]*(?P<label>follows|breaks|true|false|pass|fail)"
-    r"[*_`]*[ \t]*\d*[*_`]*[ \t]*[:=][ \t]*[*_]*[ \t]*(?P<text>\S.*?)[ \t]*$"
+    r"(?im)^[ \t]*+(?:[-*#>]++[ \t]*+|\d++[.)][ \t]*+)?[*_`]*+(?P<label>follows|breaks|true|false|pass|fail)"
+    r"[*_`]*+[ \t]*+\d*+[*_`]*+[ \t]*+[:=][ \t]*+[*_]*+[ \t]*+(?P<text>\S(?:.*[^ \t\n])?+)[ \t]*+$"
 )
+DEEPEST = 500  # levels of a syntax tree: a sum of a thousand texts has as many, and Python's stack ends there
 LONGEST = 20_000  # characters of a test text: "word " * 50 is meant, "a" * 10**9 is not
 
 
@@ -56,7 +57,7 @@ def asserted(line: str) -> Iterator[Case | str]:
     """`assert evaluate("…")`, `… == False`, `assert not …`, and `print(evaluate("…"))  # False`."""
     tree = parsed(line)
     node = tree.body[0] if tree and tree.body else None
-    comment = re.search(r"#.*?\b(True|False)\b", line)
+    comment = re.search(r"\b(True|False)\b", line.partition("#")[2])
     found: list[Case] = []
     if isinstance(node, ast.Assert):
         found = list(case_of(node.test, True))
@@ -94,10 +95,14 @@ def constant(node: ast.expr) -> object:
 
 
 def parsed(code: str) -> ast.Module | None:
-    """The syntax tree; None where there is none. Nothing is run."""
+    """The syntax tree; None where there is none, or one that is too deep to walk. Nothing is run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes such as "\d"
         try:
-            return ast.parse(code)
+            tree = ast.parse(code)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
+    level: list[ast.AST] = [tree]
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return None if level else tree

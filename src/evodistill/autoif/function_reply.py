@@ -15,11 +15,11 @@ from evodistill.autoif.loose_json import loads
 from evodistill.parse import Parsed
 
 NAME = "evaluate"
-FENCE = re.compile(r"```[ \t]*(\w*)[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.S)
+FENCE = re.compile(r"```[ \t]*+(\w*+)[ \t]*+\n(.*?)(?:\n[ \t]*+```|\Z)", re.S)
 UNFENCED = re.compile(r"^(?:import |from |def )", re.M)
 DEF = re.compile(r"^def \w+", re.M)
 TESTS = re.compile(
-    r"^(?=assert\b|print\(|# ?Test|if __name__|[\W\d]*(?:follows|breaks|true|false|pass|fail)\b[^\n(]*[:=])",
+    r"^(?=assert\b|print\(|# ?Test|if __name__|(?:[^\w\n]|\d)*+(?:follows|breaks|true|false|pass|fail)\b[^\n(]*[:=])",
     re.M | re.I,
 )
 KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
@@ -74,7 +74,8 @@ def in_python(reply: str) -> Parsed[Written]:
     tree = parsed(head)
     if tree is None:
         return Parsed(reason="syntax")
-    code = runnable("\n".join(segment(head, node) for node in tree.body if isinstance(node, KEPT)))
+    lines = head.splitlines()
+    code = runnable("\n".join(segment(lines, node) for node in tree.body if isinstance(node, KEPT)))
     if code.value is None:
         return Parsed(reason=code.reason)
     cases = [labelled(match) for match in LABELLED.finditer(reply)]
@@ -110,9 +111,9 @@ def takes_one(node: ast.FunctionDef) -> bool:
     return needed <= 1 and (bool(arguments) or node.args.vararg is not None) and not keywords
 
 
-def segment(block: str, node: ast.stmt) -> str:
+def segment(lines: list[str], node: ast.stmt) -> str:
     first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
-    return "\n".join(block.splitlines()[first - 1 : node.end_lineno])
+    return "\n".join(lines[first - 1 : node.end_lineno])
 
 
 def unfenced(text: str) -> str:

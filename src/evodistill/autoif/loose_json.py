@@ -6,8 +6,8 @@ import ast
 import json
 import re
 
-# JSON strings, and what stands between them and is Python, not JSON
-TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\bTrue\b|\bFalse\b|\bNone\b|,(?=\s*[}\]])', re.S)
+# JSON strings (the last may lack its end), and what stands between them and is Python, not JSON
+TOKEN = re.compile(r'"(?:\\.|[^"\\])*+["\\]?|\bTrue\b|\bFalse\b|\bNone\b|,(?=\s*+[}\]])', re.S)
 PYTHONISMS = {"True": "true", "False": "false", "None": "null", ",": ""}
 
 

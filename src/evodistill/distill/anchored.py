@@ -15,8 +15,8 @@ from evodistill.record import Record
 if TYPE_CHECKING:
     from evodistill.distill.expand import Expand
 
-TOPIC = re.compile(r"(?im)^[\s>*#_\-\d.)、]*(?:topic|主题|话题)[ \t*_\d]*[:：]")
-INSTRUCTION = re.compile(r"(?im)^[\s>*#_\-\d.)、]*(?:instruction|prompt|指令)[ \t*_\d]*[:：][ \t*_]*")
+TOPIC = re.compile(r"(?im)^[ \t>*#_\-\d.)、]*+(?:topic|主题|话题)[ \t*_\d]*+[:：]")
+INSTRUCTION = re.compile(r"(?im)^[ \t>*#_\-\d.)、]*+(?:instruction|prompt|指令)[ \t*_\d]*+[:：][ \t*_]*+")
 
 
 class Item(NamedTuple):

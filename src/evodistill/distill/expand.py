@@ -32,7 +32,7 @@ MODES = {  # and what their prompts may use
     "mixed": ("demonstrations", "category", "belongs"),
     "anchored": ("instruction", "input", "category", "belongs", "topics", "n"),
 }
-ANOTHER = re.compile(r"(?im)\n[ \t*_#]*(?:example|new instruction|示例|新指令)[ \t]*\d*[ \t*_]*[:：]")
+ANOTHER = re.compile(r"(?im)\n[ \t*_#]*+(?:example|new instruction|示例|新指令)[ \t]*+\d*+[ \t*_]*+[:：]")
 
 
 class Ask(NamedTuple):

@@ -19,11 +19,8 @@ from evodistill.distill.written import kept, unwrapped, written
 from evodistill.parse import Parsed, parse_tag
 from evodistill.record import Record
 
-LABELLED = re.compile(
-    r"\A.*?^[\s>*#_]*(?:instruction|question|指令|问题)[\s*_]*[:：][\s*_]*(?P<instruction>.*?)"
-    r"^[\s>*#_]*(?:response|answer|回答|答案)[\s*_]*[:：][\s*_]*(?P<response>.*)\Z",
-    re.I | re.S | re.M,
-)
+INSTRUCTION = re.compile(r"(?im)^[ \t>*#_]*+(?:instruction|question|指令|问题)[ \t*_]*+[:：][\s*_]*+")
+RESPONSE = re.compile(r"(?im)^[ \t>*#_]*+(?:response|answer|回答|答案)[ \t*_]*+[:：][\s*_]*+")
 # such an instruction cannot be followed by somebody who does not have the text
 LEANS = re.compile(
     r"(?i)\b(?:the|this|that|given|following|above) (?:text|passage|article|paragraph|excerpt|document|author)\b"
@@ -93,8 +90,8 @@ def parse_pair(text: str) -> Parsed[tuple[str, str]]:
     tagged = [parse_tag(text, tag).value for tag in ("instruction", "response")]
     if all(tagged):
         instruction, response = tagged
-    elif found := LABELLED.match(text):
-        instruction, response = found["instruction"], found["response"]
+    elif (first := INSTRUCTION.search(text)) and (second := RESPONSE.search(text, first.end())):
+        instruction, response = text[first.end() : second.start()], text[second.end() :]
     else:
         return Parsed(reason="no_pair")
     instruction, response = unwrapped(instruction or ""), (response or "").strip()

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 PROMPT = "document/llm_clean"
 WORDS = re.compile(r"\w+")
 NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
-MARKDOWN = re.compile(r"(?m)^\s*(?:#{1,6}\s|[*+-]\s|```)|\*\*\w")
+MARKDOWN = re.compile(r"(?m)^[^\S\n]*+(?:#{1,6}\s|[*+-]\s|```)|\*\*\w")
 PREAMBLE = re.compile(
     r"(?is)\A\s*(?:sure|certainly|of course|okay|here(?:'s| is| are)|below is|the (?:cleaned|repaired) text)\b"
 )

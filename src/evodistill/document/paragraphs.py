@@ -9,7 +9,7 @@ from statistics import median
 
 Pages = list[str]
 ENDS = re.compile(r"[.!?:;。！？]['\")\]”’»]*\s*\Z")
-STARTS = re.compile(r"\s*(?:[•●▪■*–—-]\s|\(?[0-9a-zA-Z]{1,3}[.)]\s|#{1,6}\s|\d+(?:\.\d+)+\s)")
+STARTS = re.compile(r"\A\s*+(?:[•●▪■*–—-]\s|\(?[0-9a-zA-Z]{1,3}[.)]\s|#{1,6}\s|\d+(?:\.\d+)+\s)")
 CODE = re.compile(r"[;{}]\s*\Z|\A\s*(?:[{}]|</?\w|\$ |\d+: )")
 RUNS = {"code": 2, "numbers": 3, "labels": 3}  # lines one after the other that make such a block
 SHORT = 0.6  # of the usual line: a heading

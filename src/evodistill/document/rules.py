@@ -14,14 +14,15 @@ from evodistill.document.paragraphs import Pages, figures, paragraphs
 
 LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}
 CONTROL = re.compile(r"[\x00\x01\x03-\x08\x0b\x0e-\x1f\x7f\xad​‎‏⁠﻿�]")
-HYPHEN = re.compile(r"(\w+(?:-\w+)*)(?:\x02|[-‐]\n)\s*(\w+)")
+# from a word's start, and so many parts: else a long line without a break takes time in its square
+HYPHEN = re.compile(r"(?<!\w)(\w++(?:-\w++){0,9}+)(?:\x02|[-‐]\n)\s*+(\w+)")
 WORDS = re.compile(r"\w+(?:-\w+)*")
 NUMBER = re.compile(
-    r"(?im)^[ \t]*(?:page[ \t]+)?[-–—|]?[ \t]*\d{1,4}[ \t]*[-–—|]?(?:[ \t]*(?:of|/)[ \t]*\d{1,4})?[ \t]*$\n?"
+    r"(?im)^[ \t]*+(?:page[ \t]++)?[-–—|]?[ \t]*+\d{1,4}[ \t]*+[-–—|]?(?:[ \t]*+(?:of|/)[ \t]*+\d{1,4})?[ \t]*+$\n?"
 )
 STAMP = re.compile(r"(?m)arXiv:\d{4}\.\d{4,5}v\d+\s*\[[\w.-]+\]\s*\d{1,2} \w{3} \d{4}[ \t]*\n?")
 REFERENCES = re.compile(
-    r"(?im)^[ \t]*(?:\d+\.?[ \t]+)?(?:references|bibliography|works cited|literaturverzeichnis)[ \t]*:?[ \t]*$"
+    r"(?im)^[ \t]*+(?:\d++\.?[ \t]++)?(?:references|bibliography|works cited|literaturverzeichnis)[ \t]*+:?[ \t]*+$"
 )
 AT_EDGE = 2  # lines from the top and from the bottom in which a running head or foot stands
 REPEATED = 0.5  # share of the pages on which it does

@@ -5,24 +5,24 @@ from __future__ import annotations
 import re
 
 HEADING = re.compile(
-    r"(?im)^[ \t>*_#]*(?:the |your |my |a )?(?:final(?:ly)? |newly |new )?"
+    r"(?im)^[ \t>*_#]*+(?:the |your |my |a )?(?:final(?:ly)? |newly |new )?"
     r"(?:rewritten|re-written|created|evolved|new|revised|improved|harder)"
     r"(?: version of the)?(?: given)? (?:prompt|instruction|question|version)"
-    r"[ \t*_#]*(?:\([^)\n]*\))?[ \t*_#]*[:：][ \t*_#]*"
+    r"[ \t*_#]*+(?:\([^)\n]*+\))?[ \t*_#]*+[:：][ \t*_#]*+"
 )
 PREAMBLE = re.compile(
-    r"(?is)\A(?:(?:sure|certainly|of course|absolutely|okay|ok|great|got it)\b[^\n:]{0,40}[,.!:]\s*)?"
+    r"(?is)\A(?:(?:(?:sure|certainly|of course|absolutely|okay|ok|great|got it)\b[^\n:]{0,40}[,.!:]\s*+)?"
     r"(?:here(?:'s| is| are)|below is|this is|i(?:'ve| have) (?:rewritten|created|made))\b[^\n:]{0,120}"
-    r"(?:prompt|instruction|version|question|rewrit|one)[^\n:]{0,80}:\s*"
+    r"(?:prompt|instruction|version|question|rewrit|one)[^\n:]{0,80}:\s*+)++"
 )
-OPENER = re.compile(r"(?i)\A(?:sure|certainly|of course|absolutely)(?: thing)?[,.!:]\s+(?=\S)")
+OPENER = re.compile(r"(?i)\A(?:(?:sure|certainly|of course|absolutely)(?: thing)?[,.!:]\s++)++")
 NOTES = re.compile(
-    r"(?ims)\n\s*[*_(\[#]*(?:note|notes|explanation|rationale|reasoning|changes(?: made)?|comment|why this)\b"
+    r"(?ims)\n[^\S\n]*+[*_(\[#]*+(?:note|notes|explanation|rationale|reasoning|changes(?: made)?|comment|why this)\b"
     r"[^\n]{0,40}[:：].*\Z"
-    r"|\n\s*(?:i (?:have |'ve )?(?:added|rewritten|rewrote|changed|made|kept)"
+    r"|\n[^\S\n]*+(?:i (?:have |'ve )?(?:added|rewritten|rewrote|changed|made|kept)"
     r"|this (?:rewritten|new|created|revised) (?:prompt|version))\b.*\Z"
 )
-INPUT = re.compile(r"(?im)\n\s*[#*_ \t]*(?:the )?given (?:input|prompt)[#*_ \t]*[:：].*\Z", re.S)
+INPUT = re.compile(r"(?im)\n[^\S\n]*+[#*_ \t]*+(?:the )?given (?:input|prompt)[#*_ \t]*+[:：].*\Z", re.S)
 FENCE = re.compile(r"\A```[\w-]*[ \t]*\n(.*?)\n?```\Z", re.S)
 QUOTES = {'"': '"', "“": "”", "'": "'", "«": "»", "「": "」", "`": "`"}
 
@@ -37,8 +37,10 @@ def clean(reply: str) -> str:
 
 def once(text: str) -> str:
     headings = list(HEADING.finditer(text))
-    if headings:  # an echoed prompt comes before the last heading
-        text = text[headings[-1].end() :].strip() or text[: headings[-1].start()].strip()
+    if headings:  # an echoed prompt comes before the last heading that has something below it
+        ends = [*(later.start() for later in headings[1:]), len(text)]
+        below = (text[found.end() : end].strip() for found, end in zip(reversed(headings), reversed(ends), strict=True))
+        text = next(filter(None, below), text[: headings[0].start()].strip())
     text = PREAMBLE.sub("", text, count=1).strip() or text
     text = OPENER.sub("", text, count=1).strip()
     text = INPUT.sub("", text).strip() or text

@@ -24,7 +24,7 @@ NOT_CHECKABLE = re.compile(
 )
 # a constraint asks for something: an order, or a word like must. English only, as the one above
 REQUIREMENT = re.compile(
-    r"(?i)\A\W*(?:(?:please|always|only|then|also|try to|be sure to|you (?:must|should|have to|need to))\s+)*(?:"
+    r"(?i)\A\W*+(?:(?:please|always|only|then|also|try to|be sure to|you (?:must|should|have to|need to))\s+)*(?:"
     "add|alternate|answer|arrange|avoid|begin|break|build|capitali[sz]e|choose|close|combine|compose|conclude|"
     "construct|contain|count|craft|create|deliver|divide|do|don't|double|draft|employ|enclose|end|ensure|exclude|"
     "express|fill|finish|follow|form|format|formulate|generate|give|have|highlight|include|incorporate|insert|"

@@ -13,10 +13,10 @@ from evodistill.evolution.eliminate import WORD
 from evodistill.evolution.items import MARK
 from evodistill.parse import Parsed
 
-STEP = r"""^[ \t>*_#"'\d.)(\[]*(?:step[ \t]*{number}[ \t.:)*_#\-–—(\["]*)?(?:the |your )?"""
+STEP = r"""^[ \t>*_#"'\d.)(\[]*+(?:step[ \t]*+{number}[ \t.:)*_#\-–—(\["]*+)?(?:the |your )?"""
 END = (
-    r"""[ \t]*(?:\([^)\n]*\))?(?:[ \t*_#\])"]*[:：]|[ \t]+[-–—][ \t]|[*_#\])"]+(?=[ \t]|$)|[ \t]*$)"""
-    r"""[*_#]*(?:"(?=\s))?[ \t]*"""
+    r"""(?:[ \t]*+\([^)\n]*+\))?(?:[ \t*_#\])"]*+[:：]|[ \t]++[-–—][ \t]|[ \t]*+[*_#\])"]++(?=[ \t]|$)|[ \t]*+$)"""
+    r"""[*_#]*+(?:"(?=\s))?[ \t]*+"""
 )
 FINAL_WORDS = r"final(?:ly|ized)?[ \t-]+re-?written[ \t]+(?:instruction|prompt)"
 
@@ -32,10 +32,10 @@ COPIED = 4  # words
 # what may follow the methods: a heading of step 2 or 3, by name or by number
 AFTER = re.compile(
     rf"{heading(r'(?:comprehensive )?plan|(?:re-?written|new) (?:instruction|prompt)').pattern}"
-    r"|^[ \t>*_#]*step[ \t]*[2-9]\b",
+    r"|^[ \t>*_#]*+step[ \t]*+[2-9]\b",
     re.I | re.M,
 )
-BEYOND = re.compile(r"^[ \t>*_#]*step[ \t]*[5-9]\b", re.I | re.M)  # a step that nobody asked for
+BEYOND = re.compile(r"^[ \t>*_#]*+step[ \t]*+[5-9]\b", re.I | re.M)  # a step that nobody asked for
 
 
 def parse_final(reply: str) -> Parsed[str]:

@@ -21,8 +21,9 @@ SLOT = "{instruction}"
 WRITTEN = re.compile(r"\{{1,2}[ \t]*instruction[ \t]*\}{1,2}", re.I)  # models double the braces, or add spaces
 LABEL = re.compile(FINAL_WORDS, re.I)
 JINJA = re.compile(r"\{[{%#]|\{\Z")  # what opens a tag, or would together with the slot's braces
-FENCE = re.compile(r"^[ \t]*```[^\n`]*$", re.M)
+FENCE = re.compile(r"^[ \t]*+```[^\n`]*+$", re.M)
 NAMED = re.compile(r"optimi[sz]ed[ _-]*method", re.I)
+NEAR = 200  # characters before a fence in which its name may stand
 LONGEST = 8000  # characters: a longer one is a model that did not stop
 
 
@@ -88,6 +89,5 @@ def parse_method(reply: str) -> Parsed[Method]:
 
 
 def above(reply: str, fence: re.Match[str]) -> str:
-    """The last line with text before the fence."""
-    lines = reply[: fence.start()].split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "")
+    """The end of the last line with text before the fence."""
+    return reply[max(0, fence.start() - NEAR) : fence.start()].rstrip().rpartition("\n")[2]

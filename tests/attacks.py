@@ -671,7 +671,7 @@ def waits_for_itself(wanted):
 # --- memory
 
 
-@hostile("memory", bare=True)
+@hostile("memory", "timeout", bare=True)  # a busy machine needs more than its second
 def a_memory_bomb(wanted):
     held = []
     while True:
@@ -983,7 +983,7 @@ def traces_every_frame(wanted):
 
     def bend(frame, event, argument):
         if "value" in frame.f_locals:
-            frame.f_locals["value"] = True
+            frame.f_locals["value"] = "bent"  # its own result may be: it could have returned that
         return bend
 
     sys.settrace(bend)

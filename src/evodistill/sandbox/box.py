@@ -118,7 +118,10 @@ class Box:
         told = self.errors.read().decode("utf-8", "replace").strip().splitlines()
         self.said = told[-1] if told else "it says nothing"
         self.errors.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        except RecursionError:  # folders in folders, deeper than Python goes
+            subprocess.run(["rm", "-rf", self.folder], stderr=subprocess.DEVNULL, check=False)
 
     def interrupt(self) -> None:
         """From another thread: who asks it now gets no answer, and it starts no more."""

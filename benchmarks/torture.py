@@ -1,6 +1,6 @@
 """Break it, and count: what was tried, what survived, what was lost.
 
-    python benchmarks/torture.py [kill] [processes] [hostile] [long] [--kills 50]
+    python benchmarks/torture.py [kill] [processes] [hostile] [long] [--kills 50] [--pipelines evol_instruct …]
 
 All models are answered by a local server that keeps its own books, so that what was asked twice is known even of a
 process that was killed. Ends with an exit code where anything was lost.
@@ -13,6 +13,8 @@ import hashlib
 import json
 import os
 import random
+import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,19 +99,65 @@ class Line:
     note: str = ""
 
 
-def command(folder: Path, url: str, overrides: list[str], run: str = "run") -> list[str]:
-    words = [sys.executable, "run.py", *overrides, *FAKES]
+NURSERY = """
+import json, os, sys
+import httpx, numpy, pandas, rapidfuzz, rensa, scipy.stats, typeguard
+from pathlib import Path
+from hydra import compose, initialize_config_dir
+from evodistill.pipeline import run
+for line in sys.stdin:
+    overrides, out = json.loads(line)
+    if (pid := os.fork()) == 0:
+        os.setsid()
+        with initialize_config_dir(sys.argv[1], version_base="1.3"):
+            run(compose("config", overrides=overrides), Path(out))
+        os._exit(0)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Nursery:
+    """Runs are forked from a process that has imported everything: a kill meets work, not the start of Python."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "log"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY, str(ROOT / "conf")],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log.open("w"),
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        )
+
+    def run(self, overrides: list[str], out: Path, seconds: float | None = None) -> bool:
+        """Whether the run came to its end; killed after so many seconds."""
+        assert self.process.stdin and self.process.stdout
+        print(json.dumps([overrides, str(out)]), file=self.process.stdin, flush=True)
+        pid = int(self.process.stdout.readline())
+        if seconds is not None:
+            ready = select.select([self.process.stdout], [], [], seconds)[0]
+            if not ready:
+                os.killpg(pid, signal.SIGKILL)
+        code = int(self.process.stdout.readline())
+        if code not in (0, -signal.SIGKILL):
+            raise SystemExit(f"the run failed:\n{self.log.read_text()[-3000:]}")
+        return code == 0
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def settings(folder: Path, url: str, overrides: list[str]) -> list[str]:
+    words = [*overrides, *FAKES, f"artifacts={folder}/artifacts"]
     for role in ASKED:
         words += [f"backend@{role}=api", f"{role}.base_url={url}", f"{role}.served_name=fake", f"{role}.key_env=null"]
         words += [f"{role}.engine.concurrency={CONCURRENCY}", f"{role}.engine.backoff_s=0.01"]
-    words += [f"artifacts={folder}/artifacts", f"hydra.run.dir={folder}/{run}", "~hydra.callbacks.finish"]
     return words
-
-
-def finish(folder: Path, url: str, overrides: list[str], run: str = "run") -> None:
-    done = subprocess.run(command(folder, url, overrides, run), cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"the run failed:\n{done.stderr[-3000:]}")
 
 
 def digest_of(folder: Path) -> dict[str, str]:
@@ -117,75 +166,75 @@ def digest_of(folder: Path) -> dict[str, str]:
     return {f"{path.parent.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def kill(kills: int) -> Iterator[Line]:
+def kill(kills: int, names: list[str]) -> Iterator[Line]:
     """kill -9 at random moments, the same command again, until all kills are done; then once to the end."""
     rng = random.Random(0)
-    for number, (name, overrides) in enumerate(PIPELINES.items()):
-        share = kills // len(PIPELINES) + (number < kills % len(PIPELINES))
+    for number, name in enumerate(names):
+        overrides = PIPELINES[name]
+        share = kills // len(names) + (number < kills % len(names))
         with tempfile.TemporaryDirectory() as temp, Answering(latency=0.03) as server:
-            whole, hurt = Path(temp) / "whole", Path(temp) / "hurt"
+            whole, hurt, nursery = Path(temp) / "whole", Path(temp) / "hurt", Nursery(Path(temp))
             started = time.monotonic()
-            finish(whole, server.url, overrides)
-            seconds, asked = time.monotonic() - started, len(server.asked)
-            server.asked.clear()
-            moments, ended = [], 0
-            for _ in range(share):
-                process = subprocess.Popen(
-                    command(hurt, server.url, overrides),
-                    cwd=ROOT,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
+            nursery.run(settings(whole, server.url, overrides), whole / "run")
+            seconds, asked, twice = time.monotonic() - started, len(server.asked), server.repeated
+            good, done, again, notes = 0, 0, 0, Counter[str]()
+            while (
+                done < share
+            ):  # several kills of one run, until it ends or all are done; then what it left is looked at
+                server.asked.clear()
+                struck = 0
+                while done + struck < share and not nursery.run(
+                    settings(hurt, server.url, overrides), hurt / "run", rng.uniform(0.02, 0.6) * seconds
+                ):
+                    struck += 1
+                nursery.run(settings(hurt, server.url, overrides), hurt / "run")
+                repeated = server.repeated - twice
+                lost = digest_of(whole) != digest_of(hurt)
+                left = len(list(hurt.rglob("*.tmp")))
+                notes += Counter(
+                    {"other bytes": lost, "temp files": left, "too many repeated": repeated > CONCURRENCY * struck}
                 )
-                moments.append(rng.uniform(0.2, 0.9) * seconds)
-                try:
-                    process.wait(moments[-1])
-                    ended += 1
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                else:  # it had ended: begin from nothing, so that every kill finds work
-                    subprocess.run(["rm", "-rf", str(hurt)], check=True)
-                    server.asked.clear()
-            finish(hurt, server.url, overrides)
-            same = digest_of(whole) == digest_of(hurt)
-            left = [path for path in hurt.rglob("*.tmp")]
-            fine = same and not left and server.repeated <= CONCURRENCY * share
-            note = f"{asked} requests, {server.repeated} asked again, {len(left)} temp files"
-            if ended:
-                note += f", {ended} of them ended before the kill"
-            yield Line(f"kill -9: {name}", share, share if fine else 0, 0 if fine else share, note)
+                good += 0 if lost or left or repeated > CONCURRENCY * struck else struck
+                done, again = done + struck, again + repeated
+                shutil.rmtree(hurt)
+            nursery.close()
+            note = f"{asked} requests in {seconds:.1f} s, {again} repeated after {done} kills"
+            note += "".join(f", {what} {n}" for what, n in notes.items() if n)
+            yield Line(f"kill -9: {name}", done, good, done - good, note)
 
 
 def processes() -> Iterator[Line]:
-    """Several processes with the same command on one store and one cache, and several that share but their first steps."""
+    """Several processes with the same settings on one store and one cache; then with last steps of their own."""
     for n in (2, 4):
-        for what, differ in (("the same command", False), ("another last step each", True)):
+        for what, differ in (("the same steps", False), ("another last step each", True)):
             with tempfile.TemporaryDirectory() as temp, Answering(latency=0.03) as server:
                 whole, shared = Path(temp) / "whole", Path(temp) / "shared"
+                nurseries = [Nursery(Path(temp)) for _ in range(n)]
                 overrides = PIPELINES["evol_instruct"]
-                finish(whole, server.url, overrides)
-                asked = len(server.asked)
+                nurseries[0].run(settings(whole, server.url, overrides), whole / "run")
+                asked, twice = len(server.asked), server.repeated
                 server.asked.clear()
-                jobs = [
-                    subprocess.Popen(
-                        command(
-                            shared,
-                            server.url,
-                            [*overrides, *([f"respond.sampling.max_tokens={2048 + k}"] if differ else [])],
-                            f"run-{k}",
-                        ),
-                        cwd=ROOT,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                    )
-                    for k in range(n)
-                ]
-                good = sum(job.wait() == 0 for job in jobs)
-                first = digest_of(whole)
-                same = all(first[name] == value for name, value in digest_of(shared).items() if name in first)
-                fine = good if same and server.repeated == 0 else 0
-                note = f"{asked} requests alone, {len(server.asked)} together, {server.repeated} asked twice"
+
+                def job(
+                    k: int,
+                    overrides: list[str] = overrides,
+                    shared: Path = shared,
+                    url: str = server.url,
+                    d: bool = differ,
+                ) -> list[str]:
+                    more = [f"respond.sampling.max_tokens={2048 + k}"] if d else []
+                    return settings(shared, url, [*overrides, *more])
+
+                with ThreadPoolExecutor(n) as pool:
+                    places = [shared / f"run-{k}" for k in range(n)]
+                    ended = pool.map(Nursery.run, nurseries, map(job, range(n)), places)
+                    good = sum(ended)
+                for nursery in nurseries:
+                    nursery.close()
+                first, second = digest_of(whole), digest_of(shared)
+                same = all(second[name] == value for name, value in first.items() if name in second)
+                fine = good if same and server.repeated <= twice and (differ or first == second) else 0
+                note = f"{asked} requests alone, {len(server.asked)} together, {server.repeated - twice} asked twice"
                 yield Line(f"{n} processes: {what}", n, fine, n - fine, note)
 
 
@@ -252,9 +301,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=["kill", "processes", "hostile", "long", []], default=[])
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--pipelines", nargs="*", choices=PIPELINES, default=list(PIPELINES), help="to kill")
     given = parser.parse_args()
     parts: dict[str, Callable[[], Iterator[Line]]] = {
-        "kill": lambda: kill(given.kills),
+        "kill": lambda: kill(given.kills, given.pipelines),
         "processes": processes,
         "hostile": hostile,
         "long": long,

@@ -1,5 +1,5 @@
-"""No pattern of the package takes more time than in proportion to the text: what small models repeat, they repeat to the
-end of their budget, and a file from outside may hold lines of megabytes."""
+"""No pattern of the package takes more time than in proportion to the text: what small models repeat, they repeat to
+the end of their budget, and a file from outside may hold lines of megabytes."""
 
 import importlib
 import re
@@ -12,7 +12,24 @@ from repository import ROOT
 
 SOURCE = ROOT / "src"
 FILES = [path for path in sorted(SOURCE.rglob("*.py")) if re.search(r"^[A-Z_]+ = re\.compile", path.read_text(), re.M)]
-UNITS = [" ", "\t", "\n", "a", "1", *"*#_-.`([<{\"'|:>", "a ", "a\n", "\n ", "- ", "1.", "a|", "a-", '"\\', ", ", "```\n"]
+UNITS = [
+    " ",
+    "\t",
+    "\n",
+    "a",
+    "1",
+    *"*#_-.`([<{\"'|:>",
+    "a ",
+    "a\n",
+    "\n ",
+    "- ",
+    "1.",
+    "a|",
+    "a-",
+    '"\\',
+    ", ",
+    "```\n",
+]
 LENGTH = 10_000
 SECONDS = 0.3  # of this process: in proportion it takes some milliseconds, with the square seconds
 
@@ -35,4 +52,6 @@ def test_a_pattern_takes_time_in_proportion_to_the_text(path):
             for _ in pattern.finditer(text if isinstance(pattern.pattern, str) else text.encode()):
                 pass
             took = time.process_time() - started
-            assert took < SECONDS, f"{name}: {took:.1f} s for {head!r}, then {LENGTH} characters of {unit!r}; is \\A missing?"
+            assert took < SECONDS, (
+                f"{name}: {took:.1f} s for {head!r}, then {LENGTH} characters of {unit!r}; is \\A missing?"
+            )

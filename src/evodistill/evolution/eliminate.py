@@ -36,7 +36,8 @@ REFUSAL = re.compile(r"(?i)\b(?:sorry|as an ai\b|as a language model|i (?:can ?n
 REFUSAL_WORDS = 80  # WizardLM's second rule: "sorry" in a reply of fewer words
 ANSWER = re.compile(
     r"(?im)\A\W{0,3}(?:the )?(?:final )?(?:answer|solution|response|output|result)(?: to [^\n:]{0,60})?\s*+(?:is\b|:)"
-    r"|^[^\S\n]*+(?:A|Answer|Solution)\s*+:|^####\s*[-\d]|\\boxed\{|\A(?:I(?:'ll|'ve| will| have| am going)|Let me|Let's)\b"
+    r"|^[^\S\n]*+(?:A|Answer|Solution)\s*+:|^####\s*[-\d]|\\boxed\{"
+    r"|\A(?:I(?:'ll|'ve| will| have| am going)|Let me|Let's)\b"
 )
 LIST = re.compile(r"\A\s*(?:[-*•]|\d+[.)])\s")
 CODE = re.compile(
@@ -48,8 +49,8 @@ TABLE = re.compile(r"^.[^|\n]*+\|.[^\n]*+\n\s*+[ \t:|]*+-[ \t:-]*+\|", re.M)  # 
 DIRECTIVE = re.compile(
     r"(?i)[?？؟]|\A\W*+(?:what|who|whom|whose|which|where|when|why|how)(?: \w+){0,2}? "
     r"(?:is|are|was|were|do|does|did|can|could|would|should|will|has|have|many|much)\b"
-    r"|(?:^|[.!;:,(]\s*+|\n[^\S\n]*+|\b(?:and|then|please|you (?:must|should|are to|need to|have to)|(?:can|could|would) you"
-    r"|(?:want|need|ask|like) you to|help me(?: to)?)\s++|[-*\d][.)]?\s++)(?:"
+    r"|(?:^|[.!;:,(]\s*+|\n[^\S\n]*+|\b(?:and|then|please|you (?:must|should|are to|need to|have to)"
+    r"|(?:can|could|would) you|(?:want|need|ask|like) you to|help me(?: to)?)\s++|[-*\d][.)]?\s++)(?:"
     "add|analy[sz]e|answer|apply|argue|arrange|assess|brainstorm|build|calculate|change|choose|classify|combine|"
     "come up|compare|complete|compose|compute|conduct|consider|construct|contrast|convert|correct|count|create|"
     "critique|debug|decide|define|delete|demonstrate|derive|describe|design|detect|determine|develop|devise|"

@@ -128,6 +128,7 @@ class StubServer:
         if fault.kind == "time_out":
             self.untold += 1
             await asyncio.sleep(3600)
+            return False
         reply = self.reply(body, fault.kind)
         if fault.kind == "half_body":
             self.untold += 1

@@ -117,3 +117,11 @@ def test_the_settings_of_a_task_are_those_of_its_requests():
 def test_text_is_cut_at_the_first_stop_and_spaces_go_with_the_continuation():
     assert cut("one Q: two\nthree", ("\n", "Q:")) == "one "
     assert split("The capital is ", "Paris") == ("The capital is", " Paris")
+
+
+@pytest.mark.slow
+def test_a_task_that_runs_code_is_refused_before_any_work(tasks, tmp_path):
+    task = yaml.safe_load((tmp_path / "own_sums.yaml").read_text())
+    (tmp_path / "own_code.yaml").write_text(yaml.safe_dump(task | {"task": "own_code", "unsafe_code": True}))
+    with pytest.raises(RunError, match="own_code runs what a model writes, outside the sandbox; leave it out"):
+        LMEval(model="student", tasks=["own_code"], include_path=tasks).ready()

@@ -86,6 +86,8 @@ class LMEval:
                 "a task file in include_path may name local data (dataset_path: json, dataset_kwargs.data_files)"
             ) from None
         for name, task in found["tasks"].items():
+            if getattr(task, "UNSAFE_CODE", False):
+                raise RunError(f"benchmark.lm_eval: {name} runs what a model writes, outside the sandbox; leave it out")
             if task.OUTPUT_TYPE == "loglikelihood":
                 raise RunError(f"benchmark.lm_eval: {name} asks for the most likely continuation, which is not known")
             if self.shots is not None or task.get_config("num_fewshot") is None:

@@ -28,6 +28,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/diversity.py
 	$(BIN)/python benchmarks/dedup.py
 	$(BIN)/python benchmarks/resample.py
+	$(BIN)/python benchmarks/kd_store.py
 	$(BIN)/python benchmarks/document.py
 	$(BIN)/python benchmarks/sandbox.py
 

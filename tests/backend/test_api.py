@@ -113,6 +113,20 @@ def test_a_request_carries_the_model_the_chat_and_the_whole_sampling():
     }
 
 
+@pytest.mark.parametrize(("structured", "choices"), [(True, ["tea", "coffee"]), (True, []), (False, ["tea"])])
+def test_a_server_with_structured_output_is_told_what_a_reply_may_be(structured, choices):
+    with StubServer() as server:
+        client(server.url, structured=structured).generate(chats(1), Sampling(), choices)
+    told = server.asked[0].body.get("response_format")
+    if not (structured and choices):
+        assert told is None
+    else:
+        assert told["type"] == "json_schema" and told["json_schema"]["strict"]
+        schema = told["json_schema"]["schema"]
+        assert schema["properties"] == {"answer": {"type": "string", "enum": choices}}
+        assert schema["required"] == ["answer"] and schema["additionalProperties"] is False
+
+
 def test_draws_of_one_chat_have_seeds_of_31_bits_that_differ():
     with StubServer() as server:
         client(server.url).generate([chat("same")] * 20, Sampling(temperature=1.0))
@@ -540,8 +554,9 @@ def test_identity_is_the_name_and_what_else_changes_the_output_and_nothing_else(
         identity(extra_body={"top_k": 1}),
         identity(extra_body={"top_k": 2}),
         identity(rename={"seed": None}),
+        identity(structured=True),
     ]
-    assert len({identity(), *others}) == 5
+    assert len({identity(), *others}) == 6
 
 
 @pytest.mark.parametrize(

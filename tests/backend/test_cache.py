@@ -42,6 +42,13 @@ def test_another_sampling_is_another_request(cache, other):
     assert Cached(Fake.scripted("two"), cache).generate([chat("a")], other)[0].text == "two"
 
 
+def test_a_reply_out_of_a_list_is_another_request(cache):
+    Cached(Fake.scripted("one"), cache).generate([chat("a")], WARM)
+    assert Cached(Fake.scripted("two"), cache).generate([chat("a")], WARM, ["two", "three"])[0].text == "two"
+    assert Cached(Fake.scripted("four"), cache).generate([chat("a")], WARM, ["four"])[0].text == "four"
+    assert Cached(Fake.scripted(), cache).generate([chat("a")], WARM)[0].text == "one"
+
+
 def test_another_model_is_another_request(cache):
     Cached(Fake.scripted("one"), cache).generate([chat("a")], WARM)
     other = Fake.scripted("two")

@@ -103,6 +103,14 @@ def evolving(seeds) -> list:
     ]
 
 
+def test_what_a_reply_may_be_is_told_to_the_engine(model):
+    sys.modules["vllm.sampling_params"].StructuredOutputsParams = SimpleNamespace  # type: ignore[attr-defined]
+    model.generate([chat("Which?")], Sampling(), ["tea", "coffee"])
+    model.generate([chat("Which?")], Sampling())
+    held, free = (params for _, _, params in model.llm.llm_engine.asked)
+    assert held.structured_outputs.choice == ["tea", "coffee"] and not hasattr(free, "structured_outputs")
+
+
 def test_requests_of_one_template_follow_one_another_and_the_log_says_what_the_prefix_cache_saved(model, seeds, caplog):
     chats = evolving(seeds)
     with caplog.at_level("INFO", "evodistill.backend.vllm"):

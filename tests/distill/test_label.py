@@ -30,6 +30,7 @@ def label(step, records, *replies):
         ("类型：Math", "Math"),
         ("It is a calculation, so:\nMath", "Math"),
         ("This one is Writing.", "Writing"),
+        ('{"answer": "Code Generation"}', "Code Generation"),
     ],
 )
 def test_a_class_is_found_whatever_its_markup(reply, name):
@@ -43,6 +44,9 @@ def test_a_class_is_found_whatever_its_markup(reply, name):
         ("about Law, not Math", "several_labels"),
         ("Math\nLaw\nWriting", "several_labels"),
         ("Cooking", "no_label"),
+        ("unknown", "no_label"),
+        ('{"answer": "unknown"}', "no_label"),
+        ('{"first": "Math", "second": "Law"}', "several_labels"),
         ("", "empty"),
         ("<answer>Sailing</answer> or Math", "no_label"),
         ("The instruction asks for a letter; writing one takes care, and there are many others who could.", "no_label"),
@@ -51,6 +55,11 @@ def test_a_class_is_found_whatever_its_markup(reply, name):
 def test_what_names_no_class_or_several_has_none(reply, reason):
     """C6: "about Law, not Math" is not Math"""
     assert parse_class(reply, NAMES).reason == reason
+
+
+def test_a_judge_with_structured_output_is_held_to_the_list_and_may_not_know(labels, seeds):
+    _, judge = label(labels, seeds[:1], "Math")
+    assert judge.asked[0].choices == (*labels.classes, "unknown")
 
 
 def test_a_record_without_a_class_is_no_others_and_keeps_the_reply(labels, seeds):

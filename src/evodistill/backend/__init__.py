@@ -61,6 +61,7 @@ class Request:
     draw: int  # how many equal requests came before it in the same call
     key: str
     drawn: str = ""  # empty = the key itself
+    choices: tuple[str, ...] = ()  # texts of which the completion is one, where the engine can hold the model to them
 
     @property
     def seed(self) -> int:
@@ -210,22 +211,24 @@ class Backend:
 
         return count
 
-    def requests(self, chats: Sequence[Chat], sampling: Sampling) -> list[Request]:
+    def requests(self, chats: Sequence[Chat], sampling: Sampling, choices: Sequence[str] = ()) -> list[Request]:
         """Give every chat its key. Equal chats in one call are successive draws; greedy draws are all the same one."""
-        identity, style = self.identity, asdict(sampling)
-        bare = asdict(replace(sampling, logprobs=0))
+        held = {"choices": list(choices)} if choices else {}
+        identity, style = self.identity, asdict(sampling) | held
+        bare = asdict(replace(sampling, logprobs=0)) | held
         count = self.counter()
         made = []
         for chat in chats:
             key = digest([identity, chat, style], 16)
             draw = count(key) if sampling.temperature > 0 else 0
             drawn = numbered(digest([identity, chat, bare], 16), draw) if sampling.logprobs else ""
-            made.append(Request(chat, sampling, draw, numbered(key, draw), drawn))
+            made.append(Request(chat, sampling, draw, numbered(key, draw), drawn, tuple(choices)))
         return made
 
-    def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Completion]:
-        """One completion per chat, in the order of `chats`."""
-        return gather(self.complete(self.requests(chats, sampling)), len(chats))
+    def generate(self, chats: Sequence[Chat], sampling: Sampling, choices: Sequence[str] = ()) -> list[Completion]:
+        """One completion per chat, in the order of `chats`. Of `choices` each is one where the engine has structured
+        output (vllm; api with `structured`); elsewhere the prompt must ask for it, and the reply may be anything."""
+        return gather(self.complete(self.requests(chats, sampling, choices)), len(chats))
 
     def logprobs(self, texts: Sequence[Sequence[str]], limit: int | None = None) -> list[Logprobs]:
         """Token log-probabilities of each text, in order. A text is a sequence of parts that are tokenised one by one

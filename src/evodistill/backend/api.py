@@ -56,6 +56,7 @@ class API(Backend):
     key_env: str | None = "OPENAI_API_KEY"
     extra_body: Mapping[str, object] = field(default_factory=dict)
     rename: Mapping[str, str | None] = field(default_factory=dict)
+    structured: bool = False  # the server has structured output: replies that must be one of a list come as JSON
 
     def __post_init__(self) -> None:
         if not self.urls:
@@ -111,6 +112,7 @@ class API(Backend):
     def identity(self) -> str:
         body = {"extra_body": dict(self.extra_body)} if self.extra_body else {}
         body |= {"rename": dict(self.rename)} if self.rename else {}
+        body |= {"structured": True} if self.structured else {}
         return f"api:{self.model}" + (f":{digest(body)}" if body else "")
 
     @property
@@ -146,6 +148,8 @@ class API(Backend):
             fields["stop"] = list(sampling.stop)
         if sampling.logprobs:
             fields |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+        if request.choices and self.structured:
+            fields["response_format"] = one_of(request.choices)
         named = {self.rename.get(name, name): value for name, value in fields.items()}
         return json.dumps({name: value for name, value in named.items() if name} | dict(self.extra_body)).encode()
 
@@ -207,3 +211,10 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def one_of(choices: Sequence[str]) -> dict[str, object]:
+    """OpenAI's form of a reply {"answer": CHOICE}, which vLLM and llama.cpp take too."""
+    answer = {"type": "string", "enum": list(choices)}
+    schema = {"type": "object", "properties": {"answer": answer}, "required": ["answer"], "additionalProperties": False}
+    return {"type": "json_schema", "json_schema": {"name": "choice", "strict": True, "schema": schema}}

@@ -205,7 +205,11 @@ class VLLM(Backend):
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        wanted = request.sampling
+        wanted, held = request.sampling, {}
+        if request.choices:
+            from vllm.sampling_params import StructuredOutputsParams
+
+            held = {"structured_outputs": StructuredOutputsParams(choice=list(request.choices))}
         return SamplingParams(
             temperature=wanted.temperature,
             top_p=wanted.top_p,
@@ -214,6 +218,7 @@ class VLLM(Backend):
             stop=list(wanted.stop),
             logprobs=wanted.logprobs or None,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            **held,
         )
 
     def overflow(self, ids: Sequence[int]) -> str:

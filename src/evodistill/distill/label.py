@@ -8,6 +8,7 @@ and the reply is kept beside it (C6).
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections import Counter
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 VARIABLES = ("instruction", "input", "classes")
 UNLABELLED = "unlabelled"  # key of `extra`, and the reason of a reject: why a record has no class
+UNKNOWN = "unknown"  # what a judge that is held to the list may say instead of a class: none of them is forced on it
 LONGEST = 12  # words of a reply that is still a label and not an essay that mentions one
 
 
@@ -107,7 +109,7 @@ class Label:
             )
             for record in records
         ]
-        replies = models[self.model].generate(chats, self.sampling)
+        replies = models[self.model].generate(chats, self.sampling, (*self.classes, UNKNOWN))
         parsed = [
             (Parsed(reason="no_reply"), reply.error)
             if reply.error
@@ -139,11 +141,11 @@ class Label:
 
 
 def parse_class(text: str, classes: Sequence[str]) -> Parsed[str]:
-    """The class that a reply names in `<answer>` tags, alone on a line, after a colon, or in a few words. None is
-    picked out of an essay, and a reply that names several ("about Law, not Math") has none."""
-    tagged = parse_tag(text, "answer")
-    if tagged.value:
-        return parse_label(tagged.value, classes)
+    """The class that a reply names in `<answer>` tags or in JSON, alone on a line, after a colon, or in a few words.
+    None is picked out of an essay, and a reply that names several ("about Law, not Math") has none."""
+    tagged = parse_tag(text, "answer").value or in_json(text)
+    if tagged:
+        return parse_label(tagged, classes)
     names = {name.lower(): name for name in classes}
     ends = (part for line in text.splitlines() for part in (line, re.split(r"[:：]", line)[-1]))
     if found := {names[plain(end)] for end in ends if plain(end) in names}:
@@ -151,3 +153,12 @@ def parse_class(text: str, classes: Sequence[str]) -> Parsed[str]:
     if len(text.split()) > LONGEST:
         return Parsed(reason="no_label")
     return parse_label(text, classes)
+
+
+def in_json(text: str) -> str:
+    """The texts of a JSON object, {"answer": "Math"}: the form of structured output."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    return ", ".join(text for text in value.values() if isinstance(text, str)) if isinstance(value, dict) else ""

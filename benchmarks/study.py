@@ -97,15 +97,15 @@ def measured(records: list[Record], small: bool, rng: random.Random) -> Iterator
     )
 
 
-def timed(code: str, folder: Path) -> tuple[float, float]:
-    """(seconds, peak GiB) of a process."""
+def timed(code: str, folder: Path) -> tuple[float, float, float]:
+    """(seconds, seconds of processor, peak GiB) of a process."""
     program = f"from pathlib import Path; folder = Path({str(folder)!r}); {code}"
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"failed: {code}")
-    return time.monotonic() - started, usage.ru_maxrss / 2**20
+    return time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
 
 
 def main() -> None:
@@ -121,8 +121,8 @@ def main() -> None:
         print(f"{given.jobs} jobs × {given.records} records written in {time.monotonic() - started:.1f} s")
         baseline = {"(the libraries alone)": "import pandas, scipy.stats, matplotlib.figure"}
         for name, code in (baseline | PARTS).items():
-            seconds, memory = timed(code, folder)
-            print(f"{name:36s} {seconds:6.1f} s  {memory:5.2f} GiB peak")
+            seconds, busy, memory = timed(code, folder)
+            print(f"{name:36s} {seconds:6.1f} s ({busy:.1f} s of processor)  {memory:5.2f} GiB peak", flush=True)
 
 
 if __name__ == "__main__":

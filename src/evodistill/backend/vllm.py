@@ -205,7 +205,8 @@ class VLLM(Backend):
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        wanted, held = request.sampling, {}
+        wanted = request.sampling
+        held: dict[str, Any] = {}
         if request.choices:
             from vllm.sampling_params import StructuredOutputsParams
 

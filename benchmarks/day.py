@@ -2,8 +2,8 @@
 
     python benchmarks/day.py [--hours 24] [--speed 480]
 
-One process asks a local server all day, at most six requests a minute, in a new call every ten minutes; each call goes
-through the request cache. A fifth of the attempts fail, in every way that the stub server knows. All waiting (limits,
+One process asks a local server all day, at most six requests a minute, call after call of 60 requests; each goes through
+the request cache. A fifth of the attempts fail, in every way that the stub server knows. All waiting (limits,
 back-off, time-outs, latency) is that of a clock `speed` times as fast as ours; `--speed 1` is a real day. Printed are
 memory, open handles and threads by the hour. Ends with an exit code where they grew.
 """
@@ -84,7 +84,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temp, StubServer(latency=2.0, faults=fault) as server:
         engine = {
             "requests_per_minute": PER_MINUTE,
-            "timeout_s": 120,
+            "timeout_s": 600,
+            "connect_timeout_s": 3600,
             "backoff_s": 5,
             "max_wait_s": 60,
             "breaker": 10**6,

@@ -97,6 +97,6 @@ def test_rows_are_read_anew_each_time(tmp_path):
 def test_what_was_seen_is_found(tmp_path):
     seen = stream.Seen()
     assert seen.add(["a", "b", "a"]) == 2 and seen.add(["b", "c"]) == 1
-    seen.put("place", "caf\udce9.jsonl:7")
-    assert seen.get("place") == "caf\udce9.jsonl:7" and seen.get("other") is None
+    assert seen.keep("place", "caf\udce9.jsonl:7") is None and seen.keep("other", "b") is None
+    assert seen.keep("place", "c") == seen.keep("place", "d") == "caf\udce9.jsonl:7"
     assert [seen.count("key") for _ in range(3)] == [0, 1, 2]

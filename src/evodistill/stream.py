@@ -88,6 +88,7 @@ class Seen:
             for setting in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}"):
                 self.db.execute(f"PRAGMA {setting}")
             self.db.execute("CREATE TABLE seen (key TEXT PRIMARY KEY, value) WITHOUT ROWID")
+            self.db.execute("BEGIN")
 
     def add(self, keys: Iterable[str]) -> int:
         """How many of them are new."""
@@ -96,14 +97,14 @@ class Seen:
             self.db.executemany("INSERT OR IGNORE INTO seen VALUES (?, NULL)", ((key,) for key in keys))
             return self.db.total_changes - before
 
-    def get(self, key: str) -> str | None:
+    def keep(self, key: str, value: str) -> str | None:
+        """Keep the value, or give the one that the key has already."""
         with named():
-            row = self.db.execute("SELECT value FROM seen WHERE key = ?", (key,)).fetchone()
-            return row[0].decode("utf-8", "surrogatepass") if row else None
-
-    def put(self, key: str, value: str) -> None:
-        with named():
-            self.db.execute("INSERT INTO seen VALUES (?, ?)", (key, value.encode("utf-8", "surrogatepass")))
+            kept = (key, value.encode("utf-8", "surrogatepass"))
+            if self.db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", kept).rowcount:
+                return None
+            (first,) = self.db.execute("SELECT value FROM seen WHERE key = ?", (key,)).fetchone()
+            return first.decode("utf-8", "surrogatepass")
 
     def count(self, key: str) -> int:
         """How often the key was counted before."""

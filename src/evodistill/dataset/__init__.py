@@ -157,11 +157,10 @@ class Dataset:
         record = Record.seed(seed.instruction, seed.input, seed.output, index=index)
         if seed.extra:  # not through **extra: a foreign column may be called "index" or "input"
             record = replace(record, extra=seed.extra)
-        if known := places.get(record.id):
+        if known := places.keep(record.id, row.place):
             # ids stay unique; the origin still names the first of the two as its seed
             twin = replace(record, id=digest(["duplicate", index, record.id]))
             return twin.reject("duplicate", f"{row.place}: the same row as {known}")
-        places.put(record.id, row.place)
         return record
 
     def holds(self, record: Record) -> bool:

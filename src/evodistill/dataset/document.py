@@ -102,10 +102,9 @@ class Document(Dataset):
         document = replace(document, extra={**told, **limits})
         if found.fault:
             return document.reject(found.fault, f"{row.place}: {found.detail}")
-        if known := places.get(document.id):  # identical files once
+        if known := places.keep(document.id, row.place):  # identical files once
             twin = replace(document, id=digest(["duplicate", index, document.id]))
             return twin.reject("duplicate", f"{row.place}: the same text as {known}")
-        places.put(document.id, row.place)
         return document
 
 

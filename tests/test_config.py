@@ -159,6 +159,14 @@ def test_a_prompt_with_an_undefined_variable_is_found_before_any_model_loads(cfg
         check(cfg(f"respond.prompt={path}"))
 
 
+def test_settings_of_a_metric_or_benchmark_that_is_not_chosen_are_of_nobody_and_said(cfg, caplog):
+    """metrics_tiny sets a second judge, benchmarks_tiny the limit of GSM8K: another list chooses neither"""
+    check(cfg("+experiment=metrics_tiny", *FAKES, "metric=[ifd]"))
+    assert "metric.complexity_rate is set but not chosen: 'metric=[…,complexity_rate]' chooses it" in caplog.text
+    check(cfg("+experiment=benchmarks_tiny", *FAKES, "benchmark=[ifeval]"))
+    assert "benchmark.gsm8k is set but not chosen" in caplog.text
+
+
 def test_breadth_follows_the_data_set(cfg):
     """arXiv 2412.11231: Alpaca turns through five operations, GSM8K and Code Alpaca through four"""
     assert cfg("dataset=alpaca").evolution.breadth is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import typing
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from evodistill import RunError, credentials
+
+log = logging.getLogger(__name__)
 
 TRUSTED = "evodistill."  # a config is code: nothing else may be built from one
 NAME, NAMED = re.compile(r"\w[\w.-]*"), "letters, digits, _ - and ."
@@ -115,6 +118,9 @@ def check_steps(cfg: DictConfig) -> None:
         sandboxes |= {built.sandbox} if hasattr(built, "sandbox") else set()
     for sandbox in sandboxes:
         sandbox.check()
+    for group in ("metric", "benchmark"):
+        for name in sorted(set(map(str, cfg.get(group) or ())) - {name for name, _ in chosen(cfg, group)}):
+            log.warning("%s.%s is set but not chosen: '%s=[…,%s]' chooses it", group, name, group, name)
 
 
 def makers(cfg: DictConfig) -> dict[str, int]:
@@ -147,16 +153,22 @@ def add_trained(cfg: DictConfig, name: str, step: Any, path: str) -> None:
 
 def metrics(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
     """(name, node) of each chosen metric."""
-    return [(str(name), node) for name, node in (cfg.get("metric") or {}).items()]
+    return chosen(cfg, "metric")
 
 
 def benchmarks(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
     """(name, node) of each chosen benchmark; where `benchmarked` lists roles, one for each of them, name@role."""
-    chosen = [(str(name), node) for name, node in (cfg.get("benchmark") or {}).items()]
+    nodes = chosen(cfg, "benchmark")
     roles = list(cfg.get("benchmarked") or ())
     if not roles:
-        return chosen
-    return [(f"{name}@{role}", OmegaConf.merge(node, {"model": role})) for role in roles for name, node in chosen]  # type: ignore[misc]
+        return nodes
+    return [(f"{name}@{role}", OmegaConf.merge(node, {"model": role})) for role in roles for name, node in nodes]  # type: ignore[misc]
+
+
+def chosen(cfg: DictConfig, group: str) -> list[tuple[str, DictConfig]]:
+    """What a list such as 'metric=[ifd]' names. An experiment's settings of what another list leaves out stay in the
+    config, but without a class they are of nobody."""
+    return [(str(name), node) for name, node in (cfg.get(group) or {}).items() if "_target_" in node]
 
 
 def identity(value: Any) -> Any:

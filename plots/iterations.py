@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analysis.jobs import Job
     from analysis.load import Study
 
-CAPTION = "Benchmarks of the students by the round of evolution that they were trained on, in percent, with 95 % intervals."
+CAPTION = "Benchmarks of the students by the round that they were trained on, in percent, with 95 % intervals."
 COLUMNS = lines.COLUMNS
 MISSING = "no benchmark by round: no completed jobs have trained students on several rounds and asked them"
 

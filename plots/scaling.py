@@ -1,7 +1,7 @@
 """Benchmarks by student: figure 3 of the paper, where students grow, and the pictures of its tables 1 to 5 and 12.
 
     python -m plots.scaling plots/paper/fig3_scaling.csv     the published numbers (as table 11)
-    python -m plots.scaling runs/<study>/<time>              our own: by student and by what else differs (a temperature)
+    python -m plots.scaling runs/<study>/<time>              our own, by student and setting (a temperature)
 
 Points are joined where all names state sizes; an order of other students would say nothing.
 """

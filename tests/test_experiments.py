@@ -1,4 +1,4 @@
-"""What experiments/ promises: a README for every study, whose commands exist and whose published numbers are those of the csv."""
+"""What experiments/ promises: a page for every study, whose commands exist, and published numbers as in the csv."""
 
 import re
 import shlex

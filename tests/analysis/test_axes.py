@@ -28,7 +28,8 @@ def asked(value: float, metric: str = "tuned/gsm8k", items: int = 8, label: str 
 def test_a_setting_is_what_differs_and_is_no_fact(tmp_path: Path):
     same = ("+experiment=x", "evolution.rounds=1", "+suite=tiny")
     for number, (evolver, heat) in enumerate([("a-1b", 0), ("b-2b", 0), ("a-1b", 0.7), ("b-2b", 0.7)]):
-        words = [*same, f"model@evolver={evolver}", f"evolution.sampling.temperature={heat}", f"tracker.records={number}"]
+        heated = f"evolution.sampling.temperature={heat}"
+        words = [*same, f"model@evolver={evolver}", heated, f"tracker.records={number}"]
         job(tmp_path / str(number), *words, evolver=evolver)
     jobs = read_jobs(tmp_path)
     told = [one.facts["setting"] for one in jobs]

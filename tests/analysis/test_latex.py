@@ -68,5 +68,5 @@ def test_settings_of_one_evolver_are_rows_and_of_several_are_blocks():
 def test_a_table_of_an_older_run_says_what_it_lacks(tmp_path):
     old = pd.read_csv(ROOT / "experiments" / "quickstart" / "results.csv").drop(columns="student")
     old.to_csv(tmp_path / "results.csv", index=False)
-    with pytest.raises(RunError, match="has no column student: make it anew with python -m analysis.study"):
+    with pytest.raises(RunError, match="has no column student: make it anew"):
         read(tmp_path / "results.csv")

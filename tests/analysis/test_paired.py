@@ -168,7 +168,7 @@ def test_holm_rejects_nothing_that_bonferroni_rejects_not_at_the_smallest(family
 
 
 def test_published_leaderboard_to_six_digits(shared):
-    """Win rates and standard errors of AlpacaEval 2, and the paired difference of its two models, from the preferences."""
+    """Win rates and standard errors of AlpacaEval 2 from the preferences, and the difference of its two models."""
     import pandas as pd
 
     folder = shared / "data/alpaca_eval"

@@ -68,7 +68,7 @@ def test_tables_figures_and_report_are_one_artifact_made_of_the_jobs(ended, monk
 
 def test_a_job_that_was_not_pushed_is_said(monkeypatch):
     sent = Fake(offline=False)
-    with pytest.raises(RunError, match="push the jobs: python -m evodistill.tracker.sync"):
+    with pytest.raises(RunError, match="push the jobs"):
         study.made_of(sent, ["id9"])
 
 

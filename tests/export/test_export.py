@@ -169,7 +169,7 @@ ARGUMENTS = {
         "lr_scheduler_type",
         "weight_decay",
     ),
-    *("warmup_ratio", "warmup_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("warmup_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
 }
 
 
@@ -183,7 +183,7 @@ def test_llama_factory_loads_answers_and_pairs(ran, tmp_path):
     for name, stage in (("answers", "sft"), ("pairs", "dpo")):
         told = yaml.safe_load((tmp_path / f"{name}.yaml").read_text())
         assert not told.keys() - ARGUMENTS and (told["stage"], told["dataset"]) == (stage, name)
-        assert told["warmup_ratio"] == 0.03 and told["gradient_accumulation_steps"] == 64
+        assert told["warmup_steps"] == 1 and told["gradient_accumulation_steps"] == 64
     assert "pref_beta" in told
 
 

@@ -100,7 +100,12 @@ def test_rows_and_card_are_one_commit(ran, hub):
     assert done.returncode == 0, done.stderr
     assert f"uploaded: {address}/datasets/lab/mine" in done.stderr
     made = json.loads(dict(asked)["/api/repos/create"])
-    assert (made["name"], made["organization"], made["type"], made["visibility"]) == ("mine", "lab", "dataset", "private")
+    assert (made["name"], made["organization"], made["type"], made["visibility"]) == (
+        "mine",
+        "lab",
+        "dataset",
+        "private",
+    )
     (commit,) = [body for path, body in asked if "/commit/" in path]
     files = [json.loads(line)["value"] for line in commit.splitlines() if '"file"' in line]
     told = {file["path"]: base64.b64decode(file["content"]).decode() for file in files}

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import FAKES
 from trainer.tiny import ARGS, llama, records
 
 from evodistill import RunError
 from evodistill.backend.fake import Fake
 from evodistill.backend.transformers import Transformers
+from evodistill.config import build, check, identity
+from evodistill.plan import describe
 from evodistill.record import Record
 from evodistill.trainer import teacher
 from evodistill.trainer.fit import fit
@@ -215,8 +218,6 @@ def test_bad_settings_are_refused(given, message):
 
 
 def test_how_the_teacher_reads_is_no_part_of_what_is_made():
-    from evodistill.config import identity
-
     one, other = kd(Path("a")), kd(Path("b"), teacher_engine={"batch_tokens": 7})
     assert identity(one) == identity(other) != identity(kd(Path("a"), top_k=3))
 
@@ -224,3 +225,16 @@ def test_how_the_teacher_reads_is_no_part_of_what_is_made():
 def test_the_plan_says_that_the_teacher_reads():
     told, tokens = kd(Path("nowhere")).plan(records(8))
     assert "teacher reads them once" in told and tokens > 0
+
+
+@pytest.mark.parametrize("name", ["kd", "on_policy"])
+def test_the_shipped_settings_fit_the_code_and_trl(cfg, name):
+    composed = cfg(f"+trainer@{name}={name}", f"steps=[dataset,respond,{name}]", "metric=[]", "instructions=null")
+    check(composed)
+    build(composed[name]).ready()
+
+
+def test_a_dry_run_plans_the_reading(cfg):
+    words = ["+experiment=smoke", *FAKES, "+trainer@kd=kd", "steps=[dataset,respond,kd]", "metric=[]"]
+    text = describe(cfg(*words, "instructions=null", "dataset.limit=5"))
+    assert "kd: fake becomes distilled: 5 rows, about" in text and "teacher reads them once" in text

@@ -64,7 +64,7 @@ def export(
     log.info("%d rows of %d records of %s; left out: %s", len(rows), len(made.records), made.steps[-1]["step"], told)
     files = [data]
     if format.startswith("llama_factory"):
-        files += for_llama_factory(made, data, format in formats.PAIRS, to, name)
+        files += for_llama_factory(made, data, format in formats.PAIRS, len(rows), to, name)
     readme = to / f"{name}.md"
     write_text(readme, card.card(made, name, None if format == "datasets" else data.name, len(rows), left_out))
     if repository:
@@ -73,12 +73,12 @@ def export(
     return [*files, readme]
 
 
-def for_llama_factory(made: run.Made, data: Path, paired: bool, to: Path, name: str) -> list[Path]:
+def for_llama_factory(made: run.Made, data: Path, paired: bool, n: int, to: Path, name: str) -> list[Path]:
     import yaml
 
     info = llama_factory.add_entry(to, name, llama_factory.entry(data, paired))
     student = made.cfg.student
-    told = llama_factory.settings(name, paired, str(student.get("path") or student.name), made.trainer(paired))
+    told = llama_factory.settings(name, paired, n, str(student.get("path") or student.name), made.trainer(paired))
     head = f"# cd {to.name} && llamafactory-cli train {name}.yaml\n"
     head += "# gradient_accumulation_steps is for one GPU: divide it by their number\n"
     write_text(to / f"{name}.yaml", head + yaml.safe_dump(told, sort_keys=False))

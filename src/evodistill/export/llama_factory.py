@@ -10,6 +10,7 @@ a newline. Where the yaml names no `template`, the model's own chat template is 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,18 @@ def add_entry(folder: Path, name: str, told: Mapping[str, Any]) -> Path:
     return file
 
 
-def settings(name: str, paired: bool, model: str, trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """The training, with the numbers of the run's own trainer where it has one."""
+def settings(name: str, paired: bool, n: int, model: str, trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """The training of `n` rows, with the numbers of the run's own trainer where it has one."""
     given = DEFAULTS | {"bf16": True} | dict(trainer.get("args") or {})
     told = {"model_name_or_path": model, "stage": "dpo" if paired else "sft", "do_train": True}
     told |= {"finetuning_type": "lora" if trainer.get("lora") else "full", "dataset": name, "dataset_dir": "."}
     told |= {"cutoff_len": given.get("max_length") or 2048, "output_dir": f"saves/{name}"}
     told |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": trainer.get("effective_batch", 64)}
     told |= {key: given[key] for key in SAME if key in given}
-    warmup = given["warmup_steps"]
-    told |= {"warmup_ratio": warmup} if warmup < 1 else {"warmup_steps": warmup}
+    # a number of steps: transformers 4 and 5 disagree on how to name a share of them
+    steps = math.ceil(n / told["gradient_accumulation_steps"]) * given["num_train_epochs"]
+    warmup = given.get("warmup_steps", 0)
+    told |= {"warmup_steps": math.ceil(warmup * steps) if warmup < 1 else int(warmup)}
     if paired:
         told |= {"pref_beta": given.get("beta", 0.1), "pref_loss": "sigmoid"}
     return told

@@ -2,7 +2,7 @@
 
     python benchmarks/day.py [--hours 24] [--speed 480]
 
-One process asks a local server all day, at most six requests a minute, call after call of 60 requests; each goes through
+One process asks a local server all day, at most six requests a minute, in calls of 60; each goes through
 the request cache. A fifth of the attempts fail, in every way that the stub server knows. All waiting (limits,
 back-off, time-outs, latency) is that of a clock `speed` times as fast as ours; `--speed 1` is a real day. Printed are
 memory, open handles and threads by the hour. Ends with an exit code where they grew.

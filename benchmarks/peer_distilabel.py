@@ -43,11 +43,11 @@ def evolve(seeds: str, model: str, tokens: str) -> dict:
     task.load()
     rows = [{"instruction": row["instruction"]} for row in read(seeds)]
     next(task.process(rows[:1]))  # opened and warm
-    started = time.monotonic()
+    started, cpu = time.monotonic(), time.process_time()
     made = next(task.process(rows))
-    seconds = time.monotonic() - started
+    seconds, cpu = time.monotonic() - started, time.process_time() - cpu
     usage = [row["distilabel_metadata"] for row in made]
-    return {"seconds": seconds, "rows": [row["evolved_instruction"] for row in made], "usage": usage}
+    return {"seconds": seconds, "cpu": cpu, "rows": [row["evolved_instruction"] for row in made], "usage": usage}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from evodistill import RunError
 from evodistill.record import read_jsonl
 from evodistill.store import named_errors
 
-PORTION = 50_000  # records, with their requests about half a GiB; a batch of any engine is far below it
+PORTION = 50_000  # records, with their requests some 0.2 GiB; a batch of any engine is far below it
 CACHE_KIB = 65_536  # of SQLite's pages in memory
 
 T = TypeVar("T")

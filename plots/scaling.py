@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CAPTION = "Benchmarks of the students, in percent, with 95 % intervals."
 COLUMNS = lines.COLUMNS
+UNTRAINED = {"student", "teacher", "judge"}  # roles whose models are columns of the results
 MISSING = "no benchmark by student: no completed jobs have trained several students and asked them"
 
 
@@ -31,13 +32,26 @@ def published(table: DataFrame) -> DataFrame:
 
 def of(study: Study) -> DataFrame:
     """Our results, students from small to large; what is drawn by round is left to `iterations`."""
-    results = study.results
+    results = each_as_it_is(study.results)
     students = style.order(results["student"].astype(str))
     rank = results["student"].astype(str).map({student: i for i, student in enumerate(students)})
     several = results.loc[results["status"] == "completed", "setting"].nunique() > 1
     x = results["student"].astype(str) + (", " + results["setting"].astype(str) if several else "")
     table = lines.own(results.assign(x=x).iloc[rank.argsort(kind="stable")])
     return table[:0] if len(iterations.of(study)) else table
+
+
+def each_as_it_is(results: DataFrame) -> DataFrame:
+    """Where several roles were asked that nobody trained (`benchmarked=[student,teacher]`), each is a student."""
+    asked, plain = style.asked(results["metric"])
+    roles = set(asked[plain.isin(lines.OURS)])
+    if not roles <= UNTRAINED or len(roles) < 2:
+        return results
+    models = [
+        row[role] if role in UNTRAINED else row["student"]
+        for role, (_, row) in zip(asked, results.iterrows(), strict=True)
+    ]
+    return results.assign(student=models, metric=plain)
 
 
 def draw(table: DataFrame) -> Figure:

@@ -29,6 +29,16 @@ def test_figure_3_has_every_size_in_order():
     assert ticks == ["0.5B", "1.5B", "3B", "7B", "14B", "32B", "72B"]  # PL2, PL4
 
 
+def test_models_that_were_asked_as_they_are_stand_side_by_side():
+    """benchmarked=[student,teacher]: a point each under its own name, in one panel"""
+    names = {"student": "small-1b", "teacher": "large-7b", "judge": "judge"}
+    results = pd.DataFrame([names | {"metric": f"{role}/gsm8k"} for role in ("student", "teacher")])
+    told = scaling.each_as_it_is(results)
+    assert told[["student", "metric"]].values.tolist() == [["small-1b", "gsm8k"], ["large-7b", "gsm8k"]]
+    trained = results.assign(metric=["student/gsm8k", "tuned/gsm8k"])
+    assert scaling.each_as_it_is(trained) is trained, "a model before and after its training has a panel each"
+
+
 def test_intervals_of_published_percentages_are_wilsons():
     """PL7: 125 of 541 prompts"""
     row = benchmark_lines.with_intervals(pd.DataFrame([{"metric": "Pr.(S)", "value": 23.11}])).iloc[0]

@@ -17,7 +17,7 @@ from evodistill.record import Record
 class Page(HTMLParser):
     """Tags and attributes of a page, and whether every tag that was opened was closed."""
 
-    VOID = frozenset({"meta", "img", "br", "rect", "line", "path"})
+    VOID = frozenset({"meta", "img", "br", "input", "rect", "line", "path"})
 
     def __init__(self, text: str) -> None:
         super().__init__()

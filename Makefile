@@ -31,6 +31,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/kd_store.py
 	$(BIN)/python benchmarks/document.py
 	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/study.py
 
 # vLLM: the CPU build where there is no GPU. Its requirements are listed whole and installed without their own, so that they
 # cannot replace the torch that is there

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from repository import ROOT
-from trainer.tiny import ARGS, job, llama, records
+from trainer.tiny import ARGS, job, records
 
 from evodistill.backend import Sampling, chat
 from evodistill.backend.transformers import Transformers
-from evodistill.trainer.kd import KD
 from evodistill.trainer.launch import Launch
 from evodistill.trainer.sft import SFT
 
@@ -46,21 +45,3 @@ def test_weights_in_shares_learn_the_same_and_can_be_served(base, tmp_path, stag
     student = Transformers("tuned", path=str(tmp_path / stage / "model"))
     (reply,) = student.generate([chat(records(8)[0].prompt)], Sampling(max_tokens=40))
     assert reply.text.strip() and not reply.error
-
-
-def test_distillation_in_shares_learns_the_same(base, tmp_path, monkeypatch):
-    """Both terms, counted over the rows of both processes"""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    wiser = llama(tmp_path / "wiser", seed=1, sharp=15)
-    models = {"student": Transformers("student", path=str(base)), "teacher": Transformers("teacher", path=str(wiser))}
-    zero3 = {"deepspeed": str(ROOT / "conf" / "trainer" / "deepspeed" / "zero3.json")}
-    curves = []
-    for name, more, launch in (("alone", {}, Launch()), ("shares", zero3, Launch(num_processes=2))):
-        engine = {"per_device_train_batch_size": 2, "logging_steps": 1, "save_strategy": "no"} | more
-        told = {"effective_batch": 8, "args": ARGS | {"num_train_epochs": 6}, "engine": engine, "launch": launch}
-        made = KD("student", "distilled", folder=str(tmp_path / "store" / name), **told)(records(8), models)
-        rows = [json.loads(line) for line in made.files["training.jsonl"]]
-        curves.append([(row["loss"], row["ce"], row["kd"]) for row in rows if "loss" in row])
-    assert len(curves[0]) == 6
-    for alone, shared in zip(*curves, strict=True):
-        assert shared == pytest.approx(alone, rel=0.02)

@@ -119,6 +119,11 @@ class Record:
     @classmethod
     def from_dict(cls, flat: Mapping[str, Any]) -> Record:
         """The inverse of `to_dict`."""
+        if missing := [name for name in STORED if name not in flat]:
+            raise RunError(
+                f"a stored record has no {missing[0]}: {str(flat)[:200]}; it was changed since it was written: "
+                "delete the folder that holds it, to make it again"
+            )
         fault = Fault(flat["reason"], flat.get("detail", ""), flat.get("raw", "")) if "reason" in flat else None
         origin = Origin(**{name: flat[name] for name in ORIGIN})
         return cls(flat["id"], flat["instruction"], flat["input"], flat["output"], origin, flat.get("extra", {}), fault)
@@ -133,6 +138,7 @@ class Made(NamedTuple):
 
 
 ORIGIN = tuple(field.name for field in fields(Origin))
+STORED = ("id", "instruction", "input", "output", *ORIGIN)
 
 
 def to_line(value: Mapping[str, Any]) -> str:
@@ -147,14 +153,18 @@ def to_line(value: Mapping[str, Any]) -> str:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file we wrote. Splits at newlines only: U+2028 and its like are text here."""
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
+                value = json.loads(line.decode("utf-8"))
+                if not isinstance(value, dict):
+                    raise ValueError("no object")
+            except (ValueError, RecursionError) as error:  # bytes that are no text, no JSON, numbers without end
+                what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
                 raise RunError(
-                    f"{path}:{number}: not JSON ({error.msg}); delete the folder {path.parent} to make it again"
+                    f"{path}:{number}: not JSON ({what}); delete the folder {path.parent} to make it again"
                 ) from None
+            yield value
 
 
 def read_records(path: Path) -> list[Record]:

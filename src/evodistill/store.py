@@ -43,14 +43,15 @@ class Store:
         """The manifest of a finished artifact; None where there is none, or where its files are not what it says."""
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            sizes = {name: file["bytes"] for name, file in manifest["files"].items()}
         except FileNotFoundError:
             return None
-        except json.JSONDecodeError:
+        except (ValueError, KeyError, TypeError, AttributeError):  # no text, no JSON, or of another shape
             log.warning("%s: manifest.json is damaged; the step is done again", folder)
             return None
-        for name, file in manifest["files"].items():
+        for name, size in sizes.items():
             path = folder / name
-            if not path.exists() or path.stat().st_size != file["bytes"]:
+            if not path.exists() or path.stat().st_size != size:
                 log.warning(
                     "%s: %s is missing or has another size than its manifest says; the step is done again", folder, name
                 )
@@ -61,14 +62,17 @@ class Store:
     def lock(self, folder: Path) -> Iterator[None]:
         """Hold the artifact: a second job that needs it waits here, then finds it done. The system frees the lock of a
         process that dies."""
-        with named_errors(self.root), (self.root / ".locks" / folder.name).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("%s is being made by another job: waiting for it", folder.name)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            for stale in folder.glob(f".*{TEMP}"):  # of a process that was killed while it wrote
-                stale.unlink(missing_ok=True)
+        with named_errors(self.root):
+            file = (self.root / ".locks" / folder.name).open("w")
+        with file:
+            with named_errors(self.root):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    log.info("%s is being made by another job: waiting for it", folder.name)
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                for stale in folder.glob(f".*{TEMP}"):  # of a process that was killed while it wrote
+                    stale.unlink(missing_ok=True)
             yield
 
     def write(

@@ -249,7 +249,7 @@ def test_mixed_faults_of_30_percent_lose_nothing_and_the_books_agree():
         return rng.choice(kinds) if rng.random() < 0.3 else None
 
     with StubServer(latency=0.002, faults=faults) as server:
-        api = client(server.url, engine={"retries": 3, "concurrency": 40, "timeout_s": 3})
+        api = client(server.url, engine={"retries": 3, "concurrency": 40, "timeout_s": 6})
         answers = api.generate(chats(400), Sampling())
         assert_books_agree(api, server)
     good = [answer for answer in answers if not answer.error]
@@ -258,6 +258,34 @@ def test_mixed_faults_of_30_percent_lose_nothing_and_the_books_agree():
     assert all(answer.text == f"echo: question {i}" for i, answer in enumerate(answers) if not answer.error)
     assert all(answer.finish_reason == "error" and not answer.text for answer in answers if answer.error)
     print(Counter(asked.fault for asked in server.asked))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("429", "500", "502", "reset", "time_out", "half_body", "invalid_json", "empty_choices"),
+        *("wrong_ids", "slow_drip"),  # another id, model and index than asked; a byte now and then
+    ],
+)
+def test_30_percent_of_one_fault_end_as_answers_or_reasons_and_the_books_agree(kind):
+    rng = random.Random(2)
+
+    def faults(n, body):
+        return Fault(kind, retry_after="0.01" if kind == "429" else "") if rng.random() < 0.3 else None
+
+    price = {"prompt": 3.0, "completion": 7.0}
+    with StubServer(faults=faults) as server:
+        hangs = kind in ("time_out", "slow_drip")
+        api = client(server.url, engine={"retries": 3, "concurrency": 30, "timeout_s": 1 if hangs else 60}, price=price)
+        answers = api.generate(chats(60), Sampling())
+        if not hangs:  # a sound reply may come too late as well: what the server told then, it told nobody
+            assert_books_agree(api, server)
+            assert api.ledger.usd(price) == pytest.approx(
+                (3 * server.prompt_tokens + 7 * server.completion_tokens) / 1e6
+            )
+    assert len(answers) == 60
+    for i, answer in enumerate(answers):
+        assert answer.error.startswith("4 attempts failed") if answer.error else answer.text == f"echo: question {i}"
 
 
 @pytest.mark.parametrize(

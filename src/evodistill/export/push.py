@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evodistill import RunError
 
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+REPOSITORY = re.compile(r"\A[\w.-]+/[\w.-]+")
 
 
 def push(repository: str, files: Mapping[str, Path], private: bool) -> str:

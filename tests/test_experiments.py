@@ -38,7 +38,7 @@ def test_every_command_of_a_page_composes(cfg, folder):
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
         else:
-            cfg(*(word.partition(",")[0] if "," in word else word for word in words[2:] if word != "-m"))
+            cfg(*(word if "[" in word else word.partition(",")[0] for word in words[2:] if word != "-m"))
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", EXPERIMENTS / "difficulty" / "README.md"])

@@ -881,6 +881,7 @@ def swaps_links_under_the_next_one(wanted):
     return False
 
 
+# never bare: as root it would write into every folder that Python looks into
 @hostile("", "exception")
 def leaves_modules_for_the_next_one(wanted):
     import os

@@ -15,7 +15,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("src", "tests
 with atheris.instrument_imports(include=["evodistill"]):
     from test_fuzz import PARSERS
 
-from evodistill.parse import Parsed
+from evodistill.parse import Parsed  # noqa: E402
 
 NAMES = sorted(PARSERS)
 

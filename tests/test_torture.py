@@ -8,7 +8,6 @@ from repository import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import torture
 
-
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in torture.PIPELINES if name != "auto_evol"]
 
 

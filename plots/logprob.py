@@ -97,6 +97,8 @@ def draw(table: DataFrame) -> Figure:
                 shares.set_xlim(0, 1)
                 curve.set_xlabel("output position")
                 curve.set_xscale("log")
+                curve.xaxis.set_major_formatter("{x:g}")  # plain numbers: the style writes no mathematics
+                curve.xaxis.set_minor_formatter("")
                 curve.set_ylim(0, 1.02)
             axes[2 * number][0].set_ylabel("% of positions")
             axes[2 * number + 1][0].set_ylabel("mean probability")

@@ -41,6 +41,14 @@ def test_the_tail_that_few_records_reach_is_not_drawn(tmp_path):
     assert list(line.get_xdata()) == [1]
 
 
+def test_positions_are_written_as_plain_numbers(tmp_path):
+    job(tmp_path / "a", "a-1b", [0.5] * 30)
+    figure = logprob.draw(logprob.positions(tmp_path))
+    figure.canvas.draw()
+    labels = {tick.get_text() for tick in figure.axes[1].get_xticklabels(which="both")}
+    assert {"1", "10"} <= labels and not any("$" in label for label in labels)
+
+
 def test_evolvers_share_a_panel_and_unfinished_jobs_are_left_out(tmp_path):
     job(tmp_path / "a", "a-1b", [0.5])
     job(tmp_path / "b", "b-2b", [0.9])

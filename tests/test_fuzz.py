@@ -1,5 +1,6 @@
 """Whatever a model, a file or a config holds: a value or a reason, in time, and never evaluated."""
 
+import copy
 import json
 import time
 
@@ -279,13 +280,18 @@ def test_data_is_never_a_template(instruction, input):
     assert filled == f"Make {instruction} harder. Finally Rewritten Instruction:"
 
 
+@pytest.fixture
+def smoke(cfg):
+    return cfg("+experiment=smoke")
+
+
 @given(
     key=st.sampled_from(["steps", "metric", "seed", "evolution", "evolver", "tracker", "name", "axes", "artifacts"]),
     value=JSONS,
 )
-@settings(QUICK, max_examples=30)
-def test_any_value_in_a_config_passes_or_is_one_line(cfg, key, value):
-    composed = cfg("+experiment=smoke")
+@settings(QUICK, max_examples=20)
+def test_any_value_in_a_config_passes_or_is_one_line(smoke, key, value):
+    composed = copy.deepcopy(smoke)
     OmegaConf.set_struct(composed, False)
     try:
         composed[key] = value

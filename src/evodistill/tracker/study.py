@@ -97,7 +97,8 @@ def main() -> None:
     if len(sys.argv) < 2 or not folder.is_dir():
         sys.exit("usage: python -m evodistill.tracker.study runs/<study>/<time> [project=… entity=… mode=…]")
     try:
-        mirror(folder, config.build(OmegaConf.merge(OmegaConf.load(CONF), OmegaConf.from_dotlist(given))))
+        node = OmegaConf.merge(OmegaConf.load(CONF), OmegaConf.from_dotlist(given))
+        mirror(folder, config.build(node))  # type: ignore[arg-type]
     except (RunError, OmegaConfBaseException) as error:
         sys.exit(f"error: {error}")
 

@@ -34,7 +34,8 @@ def workspace(folder: Path, entity: str, project: str = "evodistill") -> Workspa
     if not metrics and not steps:
         raise RunError(f"{folder} holds no completed job; name a folder such as runs/<study>/<time>")
     study = name(folder)
-    filters, groups = [ws.Metric("Group") == study], [ws.Config(EVOLVER)]  # type: ignore[attr-defined]
+    filters: list[Any] = [ws.Metric("Group") == study]
+    groups: list[Any] = [ws.Config(EVOLVER)]
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -68,7 +69,7 @@ def sections(metrics: Mapping[str, list[int]], steps: Mapping[str, bool]) -> Ite
         key = wr.SummaryMetric(f"{metric}/round {metrics[metric][-1]}")
         return wr.BarPlot(title=metric, metrics=[key], groupby=wr.Config(EVOLVER), groupby_aggfunc="mean")
 
-    def lines(title: str, keys: list[str], x: str = "round") -> Any:
+    def lines(title: str, keys: list[Any], x: str = "round") -> Any:
         return wr.LinePlot(title=title, x=x, y=keys, groupby=wr.Config(EVOLVER), groupby_rangefunc="minmax")
 
     yield section("Comparison", [wr.MediaBrowser(media_keys=["comparison", "report"])], open=True)

@@ -60,7 +60,7 @@ def own(table: DataFrame) -> DataFrame:
     done = table[(table["status"] == "completed") & table["metric"].notna()].copy()
     done["setting"] = done["setting"].fillna("").astype(str) if "setting" in done else ""  # older tables have none
     row = "setting" if done["evolver"].nunique() < 2 and done["setting"].nunique() > 1 else "evolver"
-    rounds = done.groupby("metric")["round"].transform("max")  # benchmarks know none
+    rounds: Any = done.groupby("metric")["round"].transform("max")  # benchmarks know none
     named = done["round"].map(lambda number: style.round_name(int(number))).where(rounds > 0, "")
     parts = [done["dataset"].map(style.name), done["student"], *([done["setting"]] if row == "evolver" else []), named]
     done["block"] = [", ".join(str(part) for part in block if part) for block in zip(*parts, strict=True)]

@@ -87,6 +87,11 @@ def check_steps(cfg: DictConfig) -> None:
     """Every step and metric can be built, and the roles and prompt variables that it names exist."""
     from evodistill import prompt
 
+    if not isinstance(cfg.get("steps"), ListConfig) or not all(isinstance(name, str) for name in cfg.steps):
+        raise RunError(f"steps={cfg.get('steps')!r} must be a list of keys of the config, as [dataset,evolution]")
+    for key in ("metric", "benchmark"):
+        if not isinstance(cfg.get(key) or {}, DictConfig | dict):
+            raise RunError(f"{key}={cfg[key]!r} must be chosen by name, as '{key}=[NAME]'")
     for name in cfg.steps:
         if name not in cfg:
             raise RunError(f"steps names {name!r}, which the config does not hold; it holds {', '.join(stepped(cfg))}")

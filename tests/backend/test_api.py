@@ -530,6 +530,8 @@ def test_closing_the_generator_ends_what_is_under_way():
 
 def test_ctrl_c_ends_what_is_under_way():
     before = threading.active_count()
+    # a shell's background jobs are started deaf to it
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with StubServer(faults=lambda n, body: "time_out" if n else None) as server:
         api = client(server.url, engine={"timeout_s": 60})
         main = threading.get_ident()
@@ -540,6 +542,7 @@ def test_ctrl_c_ends_what_is_under_way():
             api.generate(chats(10), Sampling())
         assert time.monotonic() - start < 5
         timer.join()
+    signal.signal(signal.SIGINT, inherited)
     assert threading.active_count() == before
 
 

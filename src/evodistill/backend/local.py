@@ -67,14 +67,8 @@ class Local(Backend):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are read as. `auto`: bfloat16, but float32 on a CPU without instructions for it, where the
-        products of bfloat16 take seven times as long."""
-        import torch
-
-        wanted = self.settings.dtype
-        if wanted == "auto":
-            wanted = "float32" if self.device.type == "cpu" and not multiplies_bfloat16() else "bfloat16"
-        return getattr(torch, wanted)
+        """What the weights are read as."""
+        return read_as(self.settings.dtype, self.device.type)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -132,6 +126,16 @@ class Local(Backend):
             yield
         except torch.cuda.OutOfMemoryError as error:
             raise RunError(f"model {self.name}: out of GPU memory; lower {cure}, what had finished is kept") from error
+
+
+def read_as(wanted: str, device: str) -> torch.dtype:
+    """`auto`: bfloat16, but float32 on a CPU without instructions for it, where the products of bfloat16 take seven
+    times as long."""
+    import torch
+
+    if wanted == "auto":
+        wanted = "float32" if device == "cpu" and not multiplies_bfloat16() else "bfloat16"
+    return getattr(torch, wanted)
 
 
 def multiplies_bfloat16() -> bool:

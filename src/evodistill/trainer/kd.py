@@ -122,7 +122,7 @@ class KD(SFT):
         with store.lock(folder):
             if store.manifest(folder) is None:
                 log.info("%s: %s reads the answers", self.makes, asked.name)
-                engine = {"dtype": "bfloat16", "batch_tokens": None, **self.teacher_engine}
+                engine = {"dtype": "auto", "batch_tokens": None, **self.teacher_engine}
                 model = teacher.load(asked.weights.folder, engine["dtype"])
                 teacher.ask(model, teacher.samples(files), folder, about, engine["batch_tokens"])
                 del model

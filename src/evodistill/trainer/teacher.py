@@ -52,8 +52,11 @@ def load(folder: Path, dtype: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    spread = {"device_map": "auto"} if torch.cuda.is_available() else {}
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **spread).eval()
+    from evodistill.backend import local
+
+    gpus = torch.cuda.is_available()
+    read = local.read_as(dtype, "cuda" if gpus else "cpu")
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=read, **({"device_map": "auto"} if gpus else {})).eval()
 
 
 def ask(model: Any, samples: Iterable[Sample], folder: Path, about: About, batch_tokens: int | None = None) -> None:

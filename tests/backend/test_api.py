@@ -108,7 +108,7 @@ def test_a_request_carries_the_model_the_chat_and_the_whole_sampling():
         "seed": requests[0].seed % 2**31,
         "stop": ["\n\n"],
         "logprobs": True,
-        "top_logprobs": 4,
+        "top_logprobs": 5,
         "top_k": 20,
     }
 

@@ -127,3 +127,13 @@ def test_a_zero_in_the_usage_is_a_report_and_a_hole_is_none():
         (None, None),
     ]:
         assert read(200, {}, json.dumps(GOOD | {"usage": usage}).encode(), 0)[1] == billed
+
+
+def test_the_most_probable_token_is_told_where_a_server_counts_the_chosen_one_LP2():
+    """vLLM's server: the chosen token first, then the best ones, cut at top_logprobs"""
+    listed = [{"token": "x", "logprob": -9.0}, {"token": "As", "logprob": -0.5}]
+    position = {"token": "x", "logprob": -9.0, "top_logprobs": listed}
+    body = with_change(("choices", 0, "logprobs"), {"content": [position]})
+    outcome, _ = read(200, {}, json.dumps(body).encode(), 1)
+    assert isinstance(outcome, Completion)
+    assert outcome.logprobs == ((("x", -9.0), ("As", -0.5)),)

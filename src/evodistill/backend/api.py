@@ -40,6 +40,8 @@ SET_HERE = (
     "stream",
 )
 
+MOST_LOGPROBS = 20  # that OpenAI and vLLM give
+
 
 @dataclass(eq=False, kw_only=True)
 class API(Backend):
@@ -147,7 +149,8 @@ class API(Backend):
         if sampling.stop:
             fields["stop"] = list(sampling.stop)
         if sampling.logprobs:
-            fields |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+            # one more: vLLM's server counts the chosen token, so that of one it would not tell the most probable (LP2)
+            fields |= {"logprobs": True, "top_logprobs": min(sampling.logprobs + 1, MOST_LOGPROBS)}
         if request.choices and self.structured:
             fields["response_format"] = one_of(request.choices)
         named = {self.rename.get(name, name): value for name, value in fields.items()}

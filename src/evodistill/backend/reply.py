@@ -75,7 +75,7 @@ def completion(reply: Any, billed: tuple[int, int], top: int) -> Completion | Ag
     if not top:
         return Completion(text, reason, *billed)
     try:
-        chosen = tuple(alternatives(position) for position in (choice.get("logprobs") or {})["content"])
+        chosen = tuple(alternatives(position, top) for position in (choice.get("logprobs") or {})["content"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return failed(
             "the server gave no log-probabilities: set sampling.logprobs=0, or allow them in the server", billed
@@ -83,12 +83,14 @@ def completion(reply: Any, billed: tuple[int, int], top: int) -> Completion | Ag
     return Completion(text, reason, *billed, logprobs=chosen)
 
 
-def alternatives(position: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
-    """[(chosen token, log-probability), …]: servers list the chosen token among the alternatives as well, we don't."""
-    chosen, *others = ((str(one["token"]), float(one["logprob"])) for one in (position, *position["top_logprobs"]))
-    if chosen in others:
-        others.remove(chosen)
-    return (chosen, *sorted(others, key=lambda other: -other[1]))
+def alternatives(position: Mapping[str, Any], top: int) -> tuple[tuple[str, float], ...]:
+    """[(chosen token, log-probability), …]: servers list the chosen token among the `top` alternatives as well, we
+    don't."""
+    chosen, *listed = ((str(one["token"]), float(one["logprob"])) for one in (position, *position["top_logprobs"]))
+    best = sorted(listed, key=lambda other: -other[1])[:top]
+    if chosen in best:
+        best.remove(chosen)
+    return (chosen, *best)
 
 
 def failed(reason: str, billed: tuple[int, int] | None) -> Completion:

@@ -89,12 +89,13 @@ def trains(name: str) -> bool:
     return "/trainer@" in (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()
 
 
-def student(folder: Path) -> list[str]:
-    """What is trained must have weights: a tiny model, and three items to ask it."""
+def student(folder: Path, asked: bool) -> list[str]:
+    """What is trained must have weights: a tiny model, and three items of IFEval where it is asked."""
     items = [{"key": number, "prompt": "Say tea.", "instruction_id_list": [], "kwargs": []} for number in range(3)]
     (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
     settings = [f"student.path={llama(folder / 'student', context=2048)}", "student.package=null"]
-    return ["model@student=smollm2-135m", *settings, f"benchmark.ifeval.data={folder}/items.jsonl"]
+    settings += [f"benchmark.ifeval.data={folder}/items.jsonl"] if asked else []
+    return ["model@student=smollm2-135m", *settings]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,9 @@ def student(folder: Path) -> list[str]:
 def test_every_experiment_runs_on_the_fake_backend(cfg, name, tmp_path):
     settings = ["dataset=tiny", "dataset.limit=5", "tracker=none", f"artifacts={tmp_path}/artifacts"]
     fakes = [role for role in FAKES if not (trains(name) and role.startswith("model@student"))]
-    settings += student(tmp_path) if trains(name) else []
+    if trains(name):
+        chosen = cfg(f"+experiment={name}", *OFFLINE.get(name, ())).get("benchmark", {})
+        settings += student(tmp_path, "ifeval" in chosen)
     means = run(cfg(f"+experiment={name}", *fakes, *settings, *OFFLINE.get(name, ())), tmp_path / "run")
     assert means
     assert (tmp_path / "run" / "metrics.json").exists()

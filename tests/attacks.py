@@ -906,7 +906,7 @@ def locks_its_own_folder(wanted):
     return False
 
 
-@hostile("", "exception", "crash", bare=True)
+@hostile("", "exception", "crash", "timeout", bare=True)
 def nests_folders_deeper_than_recursion(wanted):
     import os
 

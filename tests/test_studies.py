@@ -106,7 +106,7 @@ def test_a_tiny_job_runs_on_fakes(cfg, study, tmp_path):
     settings = ["tracker=none", "dataset.limit=6", f"artifacts={tmp_path}/artifacts"]
     fakes = [role for role in FAKES if not (trains(study) and role.startswith("model@student"))]
     if trains(study):
-        settings += [word for word in student(tmp_path) if not word.startswith("benchmark.")]
+        settings += student(tmp_path, asked=False)
     run(cfg(*jobs(study, "+scale=tiny")[0], *fakes, *settings), tmp_path / "run")
     assert (tmp_path / "run" / "metrics.json").exists()
 

@@ -853,7 +853,7 @@ def reads_the_environment_of_every_process(wanted):
 def walks_out_through_a_process(wanted):
     import os
 
-    return bool(os.listdir("/proc/1/root/" + wanted["home"]) or os.listdir(f"/proc/{os.getppid()}/cwd/.."))
+    return bool(os.listdir("/proc/1/root" + wanted["home"]) or os.listdir(f"/proc/{os.getppid()}/cwd/.."))
 
 
 @hostile("exception")

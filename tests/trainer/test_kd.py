@@ -17,26 +17,12 @@ from evodistill.config import build, check, identity
 from evodistill.plan import describe
 from evodistill.record import Record
 from evodistill.trainer import teacher
-from evodistill.trainer.fit import fit
-from evodistill.trainer.job import Job
 from evodistill.trainer.kd import KD
-from evodistill.trainer.launch import Launch
 from evodistill.trainer.logprobs import Logprobs
 
 ENGINE = {"per_device_train_batch_size": 2, "logging_steps": 1, "save_strategy": "no"}
 STILL = ARGS | {"learning_rate": 0.0}
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch):
-    """Train in this process, with one thread: two cost more than they save on models of this size."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(Launch, "run", lambda self, makes, job: fit(Job.read(job)))
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 @pytest.fixture(scope="module")

@@ -12,25 +12,11 @@ from evodistill.backend.tokens import encode
 from evodistill.backend.transformers import Transformers
 from evodistill.record import Fault
 from evodistill.trainer.examples import Row
-from evodistill.trainer.fit import fit
-from evodistill.trainer.job import Job
-from evodistill.trainer.launch import Launch
 from evodistill.trainer.on_policy import OnPolicy
 
 GIVEN = {key: value for key, value in ARGS.items() if key != "max_length"} | {"max_completion_length": 8}
 ENGINE = {"per_device_train_batch_size": 4, "logging_steps": 1, "save_strategy": "no", "gradient_checkpointing": False}
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch):
-    """Train in this process, with one thread."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(Launch, "run", lambda self, makes, job: fit(Job.read(job)))
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def on_policy(folder: Path, **given) -> OnPolicy:

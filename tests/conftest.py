@@ -54,3 +54,19 @@ def shared() -> Path:
             pytest.fail(f"{folder} is missing")
         pytest.skip(f"{folder} is not here")
     return folder
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Train here: nothing is imported again; with one thread, since two cost more than they save on tiny models."""
+    import torch
+
+    from evodistill.trainer.fit import fit
+    from evodistill.trainer.job import Job
+    from evodistill.trainer.launch import Launch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(Launch, "run", lambda self, makes, job: fit(Job.read(job)))
+    yield
+    torch.set_num_threads(before)

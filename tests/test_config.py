@@ -101,10 +101,11 @@ def student(folder: Path, asked: bool) -> list[str]:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if trains(name) else []) for name in names("experiment")]
 )
-def test_every_experiment_runs_on_the_fake_backend(cfg, name, tmp_path):
+def test_every_experiment_runs_on_the_fake_backend(cfg, name, tmp_path, request):
     settings = ["dataset=tiny", "dataset.limit=5", "tracker=none", f"artifacts={tmp_path}/artifacts"]
     fakes = [role for role in FAKES if not (trains(name) and role.startswith("model@student"))]
     if trains(name):
+        request.getfixturevalue("in_this_process")
         chosen = cfg(f"+experiment={name}", *OFFLINE.get(name, ())).get("benchmark", {})
         settings += student(tmp_path, "ifeval" in chosen)
     means = run(cfg(f"+experiment={name}", *fakes, *settings, *OFFLINE.get(name, ())), tmp_path / "run")

@@ -13,7 +13,7 @@ from evodistill import RunError, config, prompt
 from evodistill.autoif import case_forms, function_reply, loose_json
 from evodistill.backend import Completion
 from evodistill.backend.reply import Again, Stop, read
-from evodistill.benchmark import gsm8k, humaneval, mt_bench, win_rate
+from evodistill.benchmark import gsm8k, humaneval, mbpp, mt_bench, win_rate
 from evodistill.benchmark import instructions as ifeval
 from evodistill.benchmark.items import Answer
 from evodistill.dataset import rows
@@ -51,6 +51,7 @@ PARSERS = {
     "failure": answer.failure,
     "gsm8k": lambda text: (gsm8k.strict(text), gsm8k.flexible(text)),
     "humaneval": lambda text: humaneval.written("def add(a, b):\n", "add", text),
+    "mbpp": lambda text: mbpp.written(["assert add(1, 2) == 3"], text),
     "rating": lambda text: mt_bench.parse_rating(Answer(text)),
     "verdict": win_rate.parse_verdict,
     "keywords": lambda text: keywords.parse_phrase(text, 4),

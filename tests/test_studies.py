@@ -102,10 +102,11 @@ def trains(study: str) -> bool:
 @pytest.mark.parametrize(
     "study", [pytest.param(name, marks=[pytest.mark.slow] if trains(name) else []) for name in RUN]
 )
-def test_a_tiny_job_runs_on_fakes(cfg, study, tmp_path):
+def test_a_tiny_job_runs_on_fakes(cfg, study, tmp_path, request):
     settings = ["tracker=none", "dataset.limit=6", f"artifacts={tmp_path}/artifacts"]
     fakes = [role for role in FAKES if not (trains(study) and role.startswith("model@student"))]
     if trains(study):
+        request.getfixturevalue("in_this_process")
         settings += student(tmp_path, asked=False)
     run(cfg(*jobs(study, "+scale=tiny")[0], *fakes, *settings), tmp_path / "run")
     assert (tmp_path / "run" / "metrics.json").exists()

@@ -6,7 +6,8 @@ import pytest
 
 from evodistill.backend import Completion, Sampling
 from evodistill.backend.fake import Fake
-from evodistill.benchmark.humaneval import HumanEval, pass_at_k, written
+from evodistill.benchmark.humaneval import HumanEval, written
+from evodistill.benchmark.pass_at_k import pass_at_k
 from evodistill.sandbox.process import Process
 
 SANDBOX = Process(workers=1)

@@ -9,16 +9,12 @@ from repository import FAKES
 
 from evodistill.pipeline import run
 from evodistill.record import read_jsonl, read_records
-from evodistill.trainer.fit import fit
-from evodistill.trainer.job import Job
-from evodistill.trainer.launch import Launch
 
 ROUNDS = (1, 2, 3)
 
 
 @pytest.mark.slow
-def test_each_round_trains_on_its_own_set_of_which_more_is_hard(cfg, base, tmp_path, monkeypatch):
-    monkeypatch.setattr(Launch, "run", lambda self, makes, job: fit(Job.read(job)))  # in this process: no imports again
+def test_each_round_trains_on_its_own_set_of_which_more_is_hard(cfg, base, tmp_path, in_this_process):
     items = tmp_path / "items.jsonl"
     items.write_text('{"key": 1, "prompt": "Say tea.", "instruction_id_list": [], "kwargs": []}\n')
     words = [

@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import comb
 from textwrap import dedent, indent
 from typing import Any
 
 from evodistill import prompt
-from evodistill.backend import Backend, Chat, chat
-from evodistill.benchmark import Benchmark, asked, scored
-from evodistill.benchmark.items import Answer, Item
-from evodistill.metric import Score
-from evodistill.sandbox import Outcome, Program, Sandbox
-
-BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.S | re.M)  # the last one may be cut off
-START = re.compile(r"^(?:import |from \w|@|class |def |async def )", re.M)
-CHECKED = "all_tests_passed"
+from evodistill.backend import Chat, chat
+from evodistill.benchmark.items import Item
+from evodistill.benchmark.pass_at_k import CHECKED, START, PassAtK, blocks, longest
 
 
 @dataclass(frozen=True, kw_only=True)
-class HumanEval(Benchmark):
-    """Value `humaneval`, which is pass@1, and `humaneval_pass_at_k` for other k: the chance that one of k answers
-    passes all tests, estimated from `samples` answers (equation 1). With one answer the label says how it fared."""
+class HumanEval(PassAtK):
+    """Values `humaneval` and `humaneval_pass_at_k`."""
 
-    sandbox: Sandbox
     prompt: str = "humaneval/complete"
-    samples: int = 1
-    k: Sequence[int] = (1,)
-
-    ids = ("task_id", "id")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.k or min(self.k) < 1 or max(self.k) > self.samples:
-            raise ValueError(f"each k must be from 1 to samples={self.samples}, got {list(self.k)}")
-        if self.samples > 1 and not self.answers and self.sampling.temperature == 0:
-            raise ValueError(f"samples={self.samples} needs sampling.temperature > 0: greedy answers are all the same")
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        return tuple("humaneval" if k == 1 else f"humaneval_pass_at_{k}" for k in self.k)
-
-    @property
-    def draws(self) -> int:
-        return self.samples
 
     @property
     def prompts(self) -> Mapping[str, tuple[str, ...]]:
@@ -63,58 +33,11 @@ class HumanEval(Benchmark):
     def ask(self, item: Item) -> Chat:
         return chat(prompt.render(self.prompt, code=item.prompt))
 
-    def __call__(self, models: Mapping[str, Backend]) -> list[Score]:
-        items = self.items()
-        if self.answers:
-            answers = self.recorded(items)
-        else:
-            chats = [self.ask(item) for item in items for _ in range(self.samples)]
-            drawn = iter(asked(models[self.model], chats, self.sampling))
-            answers = [[next(drawn) for _ in range(self.samples)] for _ in items]
-        codes = [
-            [None if answer.reason else written(item.prompt, item.row["entry_point"], answer.text) for answer in given]
-            for item, given in zip(items, answers, strict=True)
-        ]
-        programs = (
-            tested(item, code) for item, given in zip(items, codes, strict=True) for code in given if code is not None
-        )
-        # where nobody wrote code, no sandbox is needed
-        outcomes = iter(self.sandbox.run(programs) if any(code for given in codes for code in given) else ())
-        return [
-            self.judged(item, given, [None if code is None else next(outcomes)[0] for code in written_])
-            for item, given, written_ in zip(items, answers, codes, strict=True)
-        ]
+    def program(self, item: Item, reply: str) -> str | None:
+        return written(item.prompt, item.row["entry_point"], reply)
 
-    def judged(self, item: Item, answers: Sequence[Answer], outcomes: Sequence[Outcome | None]) -> Score:
-        there = [(answer, outcome) for answer, outcome in zip(answers, outcomes, strict=True) if not answer.reason]
-        if not there:
-            return self.missing(item, answers[0])
-        fates = [fate(answer, outcome) for answer, outcome in there]
-        passed, n = fates.count("passed"), len(fates)
-        found = {name: pass_at_k(n, passed, k) if k <= n else None for name, k in zip(self.values, self.k, strict=True)}
-        reason = "too_few_answers" if None in found.values() else ""
-        details = [outcome.detail for _, outcome in there if outcome and outcome.detail]
-        extra = {"passed": passed, "samples": n, "fates": dict(Counter(fates))} | (
-            {"why": details[0]} if details else {}
-        )
-        return scored(item, found, label=fates[0] if self.samples == 1 else None, reason=reason, extra=extra)
-
-
-def pass_at_k(n: int, passed: int, k: int) -> float:
-    """Unbiased estimate of the chance that one of k answers passes, of n answers of which some passed (equation 1)."""
-    return 1 - comb(n - passed, k) / comb(n, k)
-
-
-def fate(answer: Answer, outcome: Outcome | None) -> str:
-    if outcome is None:
-        return "no_code" if answer.text.strip() else "empty"
-    return outcome.reason or "passed"
-
-
-def tested(item: Item, code: str) -> Program:
-    """The code with the item's tests behind it, so that it cannot replace them."""
-    call = f"def {CHECKED}():\n    check({item.row['entry_point']})\n    return True\n"
-    return Program(f"{code}\n\n{item.row['test']}\n\n{call}", CHECKED, [[]])
+    def tests(self, item: Item) -> str:
+        return f"{item.row['test']}\n\ndef {CHECKED}():\n    check({item.row['entry_point']})\n    return True\n"
 
 
 def written(prompt: str, name: str, reply: str) -> str | None:
@@ -123,45 +46,16 @@ def written(prompt: str, name: str, reply: str) -> str | None:
     A chat model writes the function once more, in a fenced block or bare: it goes behind the prompt, whose imports and
     helpers it may need. A completion goes on in the function's body; its first line may have lost its indent."""
     head = f"{prompt.rstrip()}\n"
-    blocks = [dedent(block) for block in BLOCK.findall(reply)]
+    fenced = blocks(reply)
     whole = re.compile(rf"^(?:async )?def {re.escape(name)}\b", re.M)
-    for text in blocks:
+    for text in fenced:
         if whole.search(text):
-            return program(f"{head}    pass\n\n", [text])
-    if not blocks and whole.search(reply):
+            return longest(f"{head}    pass\n\n", [text])
+    if not fenced and whole.search(reply):
         first = START.search(reply)
-        return program(f"{head}    pass\n\n", [reply[first.start() if first else 0 :]])
-    for text in blocks or [reply]:
+        return longest(f"{head}    pass\n\n", [reply[first.start() if first else 0 :]])
+    for text in fenced or [reply]:
         body = text.strip("\n")
-        if made := program(head, [body, f"    {body}", indent(dedent(body), "    ")]):
+        if made := longest(head, [body, f"    {body}", indent(dedent(body), "    ")]):
             return made
-    return None
-
-
-def program(head: str, forms: Sequence[str]) -> str | None:
-    """The head with the first of the forms of a text that is Python with it; else with as many lines of one as are."""
-    for text in forms:
-        if text.strip() and fault(head + text) is None:
-            return head + text
-    above = head.count("\n")
-    for text in forms:
-        lines = text.split("\n")
-        while any(line.strip() for line in lines):
-            at = fault(head + "\n".join(lines))
-            if at is None:
-                return head + "\n".join(lines)
-            lines = lines[: max(0, min(at - above, len(lines)) - 1)]  # remarks behind the code are no part of it
-    return None
-
-
-def fault(code: str) -> int | None:
-    """The line at which code is no Python; None if it is. It is compiled and not run."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of strange escapes
-        try:
-            compile(code, "answer", "exec", dont_inherit=True)
-        except SyntaxError as error:
-            return error.lineno or 0
-        except (ValueError, RecursionError, MemoryError):
-            return 0
     return None

@@ -1,4 +1,4 @@
-"""Any task of EleutherAI's lm-evaluation-harness (MATH, MBPP, MMLU, C-Eval, … or a task file of yours), asked of one of
+"""Any task of EleutherAI's lm-evaluation-harness (MATH, MMLU, C-Eval, … or a task file of yours), asked of one of
 our models: `pip install -e '.[lm_eval]'`.
 
 What a task generates from is one user turn; what it scores is plain text behind plain text. Tasks that ask whether the
@@ -43,7 +43,7 @@ class LMEval:
 
     def __post_init__(self) -> None:
         if not self.tasks:
-            raise ValueError("tasks is empty; name some, for example tasks=[gsm8k,mbpp]")
+            raise ValueError("tasks is empty; name some, for example tasks=[mmlu,minerva_math]")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be ≥ 1, or null for all items, got {self.limit}")
         if self.include_path is not None and not Path(self.include_path).is_dir():
@@ -87,7 +87,9 @@ class LMEval:
             ) from None
         for name, task in found["tasks"].items():
             if getattr(task, "UNSAFE_CODE", False):
-                raise RunError(f"benchmark.lm_eval: {name} runs what a model writes, outside the sandbox; leave it out")
+                raise RunError(
+                    f"benchmark.lm_eval: {name} runs what a model writes, outside the sandbox; leave it out (humaneval and mbpp of ours run it inside)"
+                )
             if task.OUTPUT_TYPE == "loglikelihood":
                 raise RunError(f"benchmark.lm_eval: {name} asks for the most likely continuation, which is not known")
             if self.shots is not None or task.get_config("num_fewshot") is None:

@@ -88,7 +88,8 @@ class LMEval:
         for name, task in found["tasks"].items():
             if getattr(task, "UNSAFE_CODE", False):
                 raise RunError(
-                    f"benchmark.lm_eval: {name} runs what a model writes, outside the sandbox; leave it out (humaneval and mbpp of ours run it inside)"
+                    f"benchmark.lm_eval: {name} runs what a model writes, outside the sandbox; leave it out "
+                    "(benchmark=[humaneval,mbpp] runs it inside)"
                 )
             if task.OUTPUT_TYPE == "loglikelihood":
                 raise RunError(f"benchmark.lm_eval: {name} asks for the most likely continuation, which is not known")

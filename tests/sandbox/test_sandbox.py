@@ -1,7 +1,9 @@
 """What programs may count on, in every sandbox."""
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from itertools import count
 
@@ -9,7 +11,7 @@ import pytest
 from attacks import running
 
 from evodistill.config import identity
-from evodistill.sandbox import WAITING, Outcome, Program
+from evodistill.sandbox import WAITING, Outcome, Program, box
 from evodistill.sandbox.bubblewrap import Bubblewrap
 
 TRUE = Outcome(True)
@@ -229,18 +231,27 @@ def test_check_passes_where_the_sandbox_works(make):
     make().check()
 
 
-def test_workers_end_with_the_process_that_started_them(make):
+def test_workers_end_with_the_process_that_started_them(make, tmp_path, monkeypatch):
     """however that ends; what hangs in them too"""
     sandbox = make(call_seconds=60.0, program_seconds=60.0, memory_mb=206)
     code = (
         f"from {type(sandbox).__module__} import {type(sandbox).__name__}\nfrom evodistill.sandbox import Program\n"
         f"next({sandbox!r}.run([Program('while True: pass', 'f', [[0]])]))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code])
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)})
     wait_until(lambda: len(running(sandbox)) >= 2)
     process.kill()
     process.wait()
     wait_until(lambda: not running(sandbox))
+    # the next one sweeps up their folders, and leaves those in use
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(box, "YOUNG_S", 0.0)
+    left = set(tmp_path.iterdir())
+    assert left
+    outcomes = make().run([Program("def f(): return 1", "f", [[]])] * 3)
+    next(outcomes)
+    assert not left & set(tmp_path.iterdir()) and any(tmp_path.iterdir())
+    assert len(list(outcomes)) == 2 and not any(tmp_path.iterdir())
 
 
 def wait_until(true, seconds=10.0):

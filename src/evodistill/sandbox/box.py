@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -10,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from evodistill import RunError
@@ -17,6 +20,8 @@ from evodistill import RunError
 START_S = 30.0  # until a worker is ready
 STOP_S = 5.0  # until it has swept up behind itself
 MOMENT_S = 0.001
+PREFIX = "evodistill-sandbox-"  # of a worker's folder
+YOUNG_S = 60.0  # a folder this new may not be locked yet
 GRACE_S = 10.0  # beyond a program's own limit, which the worker keeps; past it the worker itself is stuck
 TRIES = 2  # a program that a worker did not survive is tried once more: what broke it may have been the one before
 # all that a worker is told by its environment; the same hashes, so the same order of sets, in every run (AI14)
@@ -37,13 +42,16 @@ class Box:
         self.lock = threading.Lock()  # between what asks and what interrupts
         self.process: subprocess.Popen[bytes] | None = None
         self.said = ""  # by the last worker that did not start or did not live
+        sweep()
         self.start()
 
     def start(self) -> None:
         with self.lock:
             if self.closed:
                 raise Died
-            self.folder = tempfile.mkdtemp(prefix="evodistill-sandbox-")
+            self.folder = tempfile.mkdtemp(prefix=PREFIX)
+            self.held = os.open(self.folder, os.O_RDONLY)
+            fcntl.flock(self.held, fcntl.LOCK_EX)  # until this process ends, however it does
             self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the worker
             # its standard input and output at once. A worker ends when this end of it does, however that comes about
             self.line, theirs = socket.socketpair()
@@ -118,10 +126,8 @@ class Box:
         told = self.errors.read().decode("utf-8", "replace").strip().splitlines()
         self.said = told[-1] if told else "it says nothing"
         self.errors.close()
-        try:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        except RecursionError:  # folders in folders, deeper than Python goes
-            subprocess.run(["rm", "-rf", self.folder], stderr=subprocess.DEVNULL, check=False)
+        remove(self.folder)
+        os.close(self.held)
 
     def interrupt(self) -> None:
         """From another thread: who asks it now gets no answer, and it starts no more."""
@@ -129,3 +135,28 @@ class Box:
             self.closed = True
             if self.process:
                 self.line.shutdown(socket.SHUT_RDWR)
+
+
+def remove(folder: str) -> None:
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:  # folders in folders, deeper than Python goes
+        subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL, check=False)
+
+
+def sweep() -> None:
+    """Remove what runs that were killed left behind: folders that nobody holds."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            if time.time() - path.stat().st_mtime < YOUNG_S:
+                continue
+            held = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:  # gone, or another user's
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(str(path))
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(held)

@@ -8,11 +8,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 quickstart: .venv/installed
 	$(BIN)/python run.py -m +experiment=quickstart +study=quickstart
 
+# two tests at once, each on one thread; engines that take the machine for themselves one after another
+PYTEST := $(BIN)/python -m pytest
+PAIRED := OMP_NUM_THREADS=1 $(PYTEST) --numprocesses=2 --dist=worksteal
+
 test: .venv/dev
-	$(BIN)/python -m pytest
+	$(PAIRED)
 
 test-all: .venv/dev .venv/vllm .venv/train
-	$(BIN)/python -m pytest -m "slow or vllm or browser or ray"
+	$(PAIRED) -m "(slow or browser) and not vllm and not ray"
+	$(PYTEST) -m "vllm or ray"
 
 figures: .venv/installed
 	$(BIN)/python -m plots

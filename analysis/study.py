@@ -6,6 +6,7 @@ python -m analysis.study runs/<study>/<time>      redoes all of it from the fold
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 WARNINGS_SHOWN = 5
+REASONS_SHOWN = 3
 
 
 def finish(folder: Path) -> str:
@@ -47,7 +49,10 @@ def summary(study: Study) -> list[str]:
         rounds = [job.rounds for job in study.jobs if job.facts["evolver"] == level]
         evolved = [counts for by_round in rounds for round, counts in by_round.items() if int(round) > 0]
         made, lost = (sum(counts.get(key, 0) for counts in evolved) for key in ("made", "rejected"))
-        lines.append(f"rejected  {level}: {lost} of {made}" + (f" ({100 * lost / made:.0f} %)" if made else ""))
+        reasons = sum((Counter(counts.get("reasons", {})) for counts in evolved), Counter[str]())
+        most = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common(REASONS_SHOWN))
+        share = f" ({100 * lost / made:.0f} %)" if made else ""
+        lines.append(f"rejected  {level}: {lost} of {made}{share}" + (f"; most often {most}" if most else ""))
     for job in study.unfinished:
         error = job.error.partition("\n")[0]
         lines.append(f"{job.status}  job {job.facts['run']} ({job.facts['evolver'] or 'no evolver'})  {error}".rstrip())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 MANY = 200_000
+REFINED = "refined"  # reason of an original that its refined form replaced: nothing failed
 ROLES = ("evolver", "teacher", "student", "judge")
 
 
@@ -97,10 +98,13 @@ def by_round(records: Iterable[Record], rejects: Iterable[Record]) -> dict[str, 
     """{round: {made, kept, rejected, carried, carried_rejected, reasons}}, each record counted once.
 
     What was made is kept or rejected, by reason. Stand-ins of failed records (operation keep_parent) were not made:
-    they are carried, or rejected later (their answer was cut off, say)."""
+    they are carried, or rejected later (their answer was cut off, say). Originals whose line goes on in a refined form
+    are not counted."""
     counts: dict[int, Counter[str]] = {}
     reasons: dict[int, Counter[str]] = {}
     for record in chain(records, rejects):
+        if record.fault and record.fault.reason == REFINED:
+            continue
         stands_in = record.origin.operation == "keep_parent"
         fate = (
             ("carried_rejected" if stands_in else "rejected") if record.fault else ("carried" if stands_in else "kept")

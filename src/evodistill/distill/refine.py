@@ -19,6 +19,7 @@ from evodistill.distill.written import kept, stand_in, unwrapped, written
 from evodistill.evolution.eliminate import Eliminator
 from evodistill.evolution.evolution import contains
 from evodistill.record import Record
+from evodistill.results import REFINED
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Refine:
         made = []
         for parent, child in zip(open_, children, strict=True):
             made += [child, stand_in(parent, "refine")] if child.fault else [child]
-        aside = {record.id: record if self.keep_original else record.reject("refined") for record in open_}
+        aside = {record.id: record if self.keep_original else record.reject(REFINED) for record in open_}
         return [*(aside.get(record.id, record) for record in records), *made]
 
     def render(self, instruction: str, input: str) -> str:

@@ -93,7 +93,10 @@ class Record:
 
     def reject(self, reason: str, detail: str = "", raw: str = "") -> Record:
         """This record, marked as not usable. The first fault stays: it is the cause, what follows is consequence."""
-        return self if self.fault else replace(self, fault=Fault(reason, detail, raw))
+        if self.fault:
+            return self
+        fault = Fault(reason, detail, raw)
+        return Record(self.id, self.instruction, self.input, self.output, self.origin, self.extra, fault)
 
     @property
     def prompt(self) -> str:

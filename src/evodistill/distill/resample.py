@@ -21,7 +21,7 @@ from evodistill.distill.expand import Expand
 from evodistill.distill.label import UNLABELLED, Label
 from evodistill.distill.mix import allot, distance, exact, pretty, table
 from evodistill.distill.written import distinct
-from evodistill.record import Made, Record, digest
+from evodistill.record import Made, Origin, Record, digest
 
 log = logging.getLogger(__name__)
 
@@ -198,9 +198,9 @@ def again(record: Record, k: int, taken: set[str]) -> Record:
     while (id := digest([record.id, "repeat", k])) in taken:  # an earlier resampling made it
         k += 1
     taken.add(id)
-    extra = {**record.extra, "use": k}
-    origin = {"step": "resample", "operation": "repeat"}
-    return replace(record.child(record.instruction, record.input, record.output, extra=extra, **origin), id=id)
+    old = record.origin
+    origin = Origin(old.seed, old.index, record.id, "resample", "repeat", old.round, old.model)
+    return Record(id, record.instruction, record.input, record.output, origin, {**record.extra, "use": k})
 
 
 def short(value: object) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
+from array import array
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,14 @@ def rows(job: Job) -> list[dict[str, Any]]:
     return made or [dict(job.facts)]
 
 
+class Codes(dict[Any, int]):
+    """Numbers what it is asked for, from 0 on."""
+
+    def __missing__(self, value: Any) -> int:
+        self[value] = code = len(self)
+        return code
+
+
 def scores(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
     """One row per record × metric value, long: the facts of the run, then
 
@@ -75,38 +84,28 @@ def scores(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
 
     jobs = read_jobs(folder) if jobs is None else list(jobs)
     text = ("id", "seed_id", "operation", "metric", "label", "reason")
-    codes: dict[str, dict[Any, int]] = {name: {} for name in text}
-    columns: dict[str, list] = {name: [] for name in ("job", "round", "value", *text)}
+    ids, seeds, operations, metrics, labels, reasons = codes = [Codes() for _ in text]
+    cells, values = array("i"), array("d")  # job, round and the codes of a value; the value
     warnings = [problem for job in jobs for problem in job.problems]
     for number, job in enumerate(jobs):
         for path in sorted((job.folder / "scores").glob("*.jsonl")):
             lines, problems = read_lines(path, ("id", "seed", "round", "values"))
             warnings += [f"job {job.facts['run']}: scores/{problem}" for problem in problems]
             for line in lines:
-                cell = {
-                    "id": line["id"],
-                    "seed_id": line["seed"],
-                    "operation": line.get("operation") or "",
-                    "label": line.get("label") or "",
-                    "reason": line.get("reason") or "",
-                }
+                of, seed, operation = ids[line["id"]], seeds[line["seed"]], operations[line.get("operation") or ""]
+                label, reason = labels[line.get("label") or ""], reasons[line.get("reason") or ""]
                 for metric, value in line["values"].items():
-                    columns["job"].append(number)
-                    columns["round"].append(line["round"])
-                    columns["value"].append(math.nan if value is None else value)
-                    cell["metric"] = metric
-                    for name, value_of in cell.items():
-                        column = codes[name]
-                        columns[name].append(column.setdefault(value_of, len(column)))
-    job_of = np.asarray(columns["job"], dtype=np.int32)
+                    cells.extend((number, line["round"], of, seed, operation, metrics[metric], label, reason))
+                    values.append(math.nan if value is None else value)
+    job_of, round_of, *columns = np.asarray(cells, dtype=np.int32).reshape(-1, 2 + len(text)).T.copy()
     table: dict[str, Any] = {}
     for name in FACTS:
         fact, levels = pd.factorize(np.asarray([str(job.facts[name]) for job in jobs], dtype=object))
         table[name] = pd.Categorical.from_codes(fact[job_of], levels)
-    for name in text:
-        table[name] = pd.Categorical.from_codes(np.asarray(columns[name], dtype=np.int32), list(codes[name]))
-    table["round"] = np.asarray(columns["round"], dtype=np.int32)
-    table["value"] = np.asarray(columns["value"], dtype=np.float64)
+    for name, column, known in zip(text, columns, codes, strict=True):
+        table[name] = pd.Categorical.from_codes(column, list(known))
+    table["round"] = round_of
+    table["value"] = np.asarray(values)
     order = [*FACTS, "id", "seed_id", "round", "operation", "metric", "value", "label", "reason"]
     frame = pd.DataFrame(table)[order]
     frame.attrs["warnings"] = warnings

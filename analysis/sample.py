@@ -7,7 +7,7 @@ Samples are drawn by name (`random.Random` of what is sampled), so the same fold
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isnan
@@ -56,9 +56,8 @@ def lineages(study: Study, limit: int) -> list[Lineage]:
             for seed, records in chains(jobs[evolver], drawn).items():
                 line = lines.setdefault(seed, Lineage(dataset, evolution, {}))
                 line.seed = line.seed or next((record for record in records if record["round"] == 0), {})
-                line.sides[evolver] = with_scores(
-                    [record for record in records if record["round"] > 0], jobs[evolver], study
-                )
+                evolved = [(record, jobs[evolver]) for record in records if record["round"] > 0]
+                line.sides[evolver] = with_scores(evolved, study)
         made += [lines[seed] for seed in drawn if seed in lines]
     return made
 
@@ -85,15 +84,15 @@ def chains(job: Job, seeds: list[str]) -> dict[str, list[dict[str, Any]]]:
     return {seed: sorted(rows.values(), key=lambda row: row["round"]) for seed, rows in found.items()}
 
 
-def with_scores(records: list[dict[str, Any]], job: Job, study: Study) -> list[dict[str, Any]]:
+def with_scores(records: Sequence[tuple[dict[str, Any], Job]], study: Study) -> list[dict[str, Any]]:
+    """The records with what their job's metrics said of them."""
     scores = study.scores
-    mine = scores[(scores["run"] == job.facts["run"]) & scores["id"].isin([record["id"] for record in records])]
-    by_id: dict[str, list[tuple[str, float, str]]] = {}
+    mine = scores[scores["id"].isin({record["id"] for record, _ in records})]
+    found: dict[tuple[str, str], list[tuple[str, float, str]]] = {}
     for row in mine.itertuples(index=False):
-        by_id.setdefault(row.id, []).append(
-            (row.metric, row.value, row.label or (row.reason if isnan(row.value) else ""))
-        )
-    return [record | {"scores": by_id.get(record["id"], [])} for record in records]
+        said = row.label or (row.reason if isnan(row.value) else "")
+        found.setdefault((row.run, row.id), []).append((row.metric, row.value, said))
+    return [record | {"scores": found.get((job.facts["run"], record["id"]), [])} for record, job in records]
 
 
 def rejects(study: Study, limit: int) -> tuple[list[dict[str, Any]], int]:
@@ -124,16 +123,18 @@ def browsed(study: Study, limit: int) -> tuple[list[list[Any]], int]:
     counts = [count_lines(path) for path, _ in every]
     total = sum(counts)
     drawn = sorted(random.Random("browsed").sample(range(total), min(limit, total)))
-    made, start = [], 0
+    read, start = [], 0
     for ((path, evolver), job), count in zip(every.items(), counts, strict=True):
         wanted = {number - start for number in drawn if start <= number < start + count}
-        for row in with_scores([BLANK | row for row in lines_at(path, wanted)], job, study):
-            scores = ", ".join(f"{metric} {value:.3g}" for metric, value, _ in row["scores"] if not isnan(value))
-            asked = f"{row['instruction']}\n{row['input']}".strip()
-            written = row["raw"] if row["reason"] else row["output"]
-            texts = [text[:LONGEST] for text in (asked, written, scores)]
-            made.append([evolver, row["round"], row["operation"] or row["step"], row["reason"], *texts])
+        read += [(BLANK | row | {"evolver": evolver}, job) for row in lines_at(path, wanted)]
         start += count
+    made = []
+    for row in with_scores(read, study):
+        scores = ", ".join(f"{metric} {value:.3g}" for metric, value, _ in row["scores"] if not isnan(value))
+        asked = f"{row['instruction']}\n{row['input']}".strip()
+        written = row["raw"] if row["reason"] else row["output"]
+        texts = [text[:LONGEST] for text in (asked, written, scores)]
+        made.append([row["evolver"], row["round"], row["operation"] or row["step"], row["reason"], *texts])
     return made, total
 
 

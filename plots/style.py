@@ -200,14 +200,21 @@ def styled() -> AbstractContextManager[None]:
 
 def render(figure: Figure, format: str) -> bytes:
     """The bytes of a file without a date in it: the same figure gives the same file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     # what a PDF's font subset holds is told at INFO, some 30 lines a figure
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     stamp = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[format]
+    # by the canvas: savefig draws a figure that ever had a layout engine twice
+    canvas = {"pdf": FigureCanvasPdf, "svg": FigureCanvasSVG, "png": FigureCanvasAgg}[format]
     with styled(), io.BytesIO() as file:
         if figure.get_layout_engine():  # it is half of the work: once, not for each format
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
-        figure.savefig(file, format=format, dpi=160, metadata=stamp)
+        figure.set_dpi(160)
+        getattr(canvas(figure), f"print_{format}")(file, metadata=stamp)
         return file.getvalue()
 
 

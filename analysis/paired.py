@@ -77,7 +77,8 @@ def crossed_interval(table: np.ndarray, rng: np.random.Generator, level: float =
     means = []
     for size in blocks(n, max(2_000, min(RESAMPLES, BOOTSTRAP_CELLS // n))):
         rows, columns = drawn(n, size, rng), drawn(m, size, rng)
-        weight = np.sum(rows @ there.astype(float) * columns, axis=1)
+        # every cell there: each resample weighs as much as the table
+        weight = np.full(size, n * m) if there.all() else np.sum(rows @ there.astype(float) * columns, axis=1)
         total = np.sum(rows @ values * columns, axis=1)
         means.append(total[weight > 0] / weight[weight > 0])
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])

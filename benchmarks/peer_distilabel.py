@@ -38,7 +38,7 @@ def evolve(seeds: str, model: str, tokens: str) -> dict:
     from distilabel.steps.tasks import EvolInstruct
 
     kwargs = {"max_new_tokens": int(tokens), "temperature": 0.7, "top_p": 0.95, "repetition_penalty": 1.0}
-    llm = TransformersLLM(model=model, torch_dtype="bfloat16", generation_kwargs=kwargs)
+    llm = TransformersLLM(model=model, torch_dtype="float32", generation_kwargs=kwargs)
     task = EvolInstruct(llm=llm, num_evolutions=1)
     task.load()
     rows = [{"instruction": row["instruction"]} for row in read(seeds)]

@@ -34,6 +34,8 @@ from stub_server import StubServer  # noqa: E402
 REQUESTS, LATENCY_S, AT_ONCE = 2_000, 0.05, 50
 IDEAL_S = REQUESTS / AT_ONCE * LATENCY_S
 RECORDS, TOKENS = 12, 48
+DTYPE = "evolver.engine.dtype=float32"  # as the peer's script: not every CPU multiplies bfloat16
+PATIENCE_S = 150  # for a run that was killed and begun again
 
 
 def ours(folder: Path, seeds: Path, url: str) -> list[str]:
@@ -66,8 +68,8 @@ def start(command: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    printed, said = process.communicate(timeout=600)
+def finish(process: subprocess.Popen[str], patience: float = 600) -> str:
+    printed, said = process.communicate(timeout=patience)
     if process.returncode:
         raise SystemExit(f"{process.args} failed:\n{said[-3000:]}")
     return printed
@@ -112,7 +114,18 @@ def killed(
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         before = len(server.asked)
-        printed = finish(start(command(folder, seeds, server.url)))
+        again = start(command(folder, seeds, server.url))
+        try:
+            printed = finish(again, PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(again.pid, signal.SIGKILL)
+            again.communicate()
+            quiet = time.monotonic() - max((asked.at for asked in server.asked[before:]), default=0.0)
+            print(
+                f"{name:11s} killed after {before} requests, then {len(server.asked) - before} more; not through after "
+                f"{PATIENCE_S} s" + (f", the last {quiet:.0f} s without a request" if server.asked[before:] else "")
+            )
+            return
         times = Counter(json.dumps(asked.body["messages"]) for asked in server.asked)
         print(
             f"{name:11s} killed after {before} requests, then {len(server.asked) - before} more; "
@@ -130,7 +143,8 @@ def evolve(python: str | None) -> None:
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose(
-            "config", ["model@evolver=smollm2-135m", "evolution.rounds=1", f"evolution.sampling.max_tokens={TOKENS}"]
+            "config",
+            ["model@evolver=smollm2-135m", "evolution.rounds=1", f"evolution.sampling.max_tokens={TOKENS}", DTYPE],
         )
     model, step, dataset = config.build(cfg.evolver), config.build(cfg.evolution), config.build(cfg.dataset)
     seeds = [record for record in dataset([], {}) if not record.input][:RECORDS]

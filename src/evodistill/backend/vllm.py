@@ -69,7 +69,7 @@ class VLLM(Backend):
         from vllm.exceptions import VLLMError
         from vllm.platforms import current_platform
 
-        engine = {key: value for key, value in self.engine.items() if value is not None}
+        engine: dict[str, Any] = {key: value for key, value in self.engine.items() if value is not None}
         engine.pop("data_parallel_size", None)
         if current_platform.is_cpu():
             engine = suit_cpu(engine, self.weights.folder)
@@ -105,7 +105,7 @@ class VLLM(Backend):
             cleanup_dist_env_and_memory()
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
-        tokenizer = self.llm.get_tokenizer()
+        tokenizer: Any = self.llm.get_tokenizer()
         too_long: list[tuple[int, Completion]] = []
         read, shared = 0, 0  # tokens of prompts, and those of them that the prefix cache held
 
@@ -134,7 +134,7 @@ class VLLM(Backend):
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        tokenizer = self.llm.get_tokenizer()
+        tokenizer: Any = self.llm.get_tokenizer()
         # One engine writes and scores. A cached prefix would leave its log-probabilities unset (vLLM issue 42019), so
         # these requests don't read the cache. vLLM draws at least one token; here it is thrown away.
         params = SamplingParams(
@@ -170,8 +170,9 @@ class VLLM(Backend):
             yield scored
         yield too_long
 
-    def run(self, prompts: Iterator[Prompt]) -> Iterator[list[tuple[int, RequestOutput]]]:
-        """Give the engine its requests as it has room, and yield what has finished after every step of it."""
+    def run(self, prompts: Iterator[Prompt]) -> Iterator[list[tuple[int, Any]]]:
+        """Give the engine its requests as it has room, and yield what has finished (vLLM's RequestOutput) after every
+        step of it."""
         from vllm.exceptions import VLLMClientError
         from vllm.inputs import tokens_input
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -239,9 +240,10 @@ def completion(output: RequestOutput) -> Completion:
 
 def alternatives(made: CompletionOutput) -> Iterator[list[tuple[str, float]]]:
     """Per position the chosen token, then the others by falling probability; nothing where none were asked for."""
-    if made.logprobs is None:
+    logprobs: Any = made.logprobs
+    if logprobs is None:
         return
-    for token, found in zip(made.token_ids, made.logprobs, strict=True):
+    for token, found in zip(made.token_ids, logprobs, strict=True):
         others = sorted((at for other, at in found.items() if other != token), key=lambda at: -at.logprob)
         yield [(at.decoded_token, at.logprob) for at in (found[token], *others)]
 

@@ -194,7 +194,7 @@ def trainer_of_distributions() -> type[Any]:
             what = self.kd.divergence, self.kd.temperature
             entropy, apart = terms(logits, labels[learned], tokens, teacher, *what)
             n = learned.sum()
-            mode = "train" if self.model.training else "eval"
+            mode = "train" if model.training else "eval"
             self.sums[mode] += torch.stack([entropy.detach(), apart.detach(), n]).cpu().double()
             loss = (1 - self.kd.weight) * entropy + self.kd.weight * apart
             if num_items_in_batch is None:
@@ -206,8 +206,9 @@ def trainer_of_distributions() -> type[Any]:
             return (loss, outputs) if return_outputs else loss
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-            mode = "train" if self.model.training else "eval"
-            entropy, apart, n = self.accelerator.reduce(self.sums[mode].to(self.accelerator.device)).tolist()
+            mode = "train" if self.model is not None and self.model.training else "eval"
+            summed: Any = self.accelerator.reduce(self.sums[mode].to(self.accelerator.device))
+            entropy, apart, n = summed.tolist()
             if n:
                 prefix = "eval_" if mode == "eval" else ""
                 logs |= {f"{prefix}ce": entropy / n, f"{prefix}kd": apart / n}

@@ -3,7 +3,8 @@
     slurm.install(folder)  gives the PATH to run under; a minute of Slurm lasts $SLURM_MINUTE seconds
 
 A job that has used up its time less its signal delay is sent the signal that its script asks for, and killed at the end
-of its time. One that was requeued meanwhile starts again, as the same job.
+of its time. One that was requeued meanwhile starts again, as the same job, with a little more time than before: on a
+busy machine the first starts may not be enough for its imports.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+PATIENCE = 1.2  # times the time of the start before
 HERE = Path(os.environ.get("SLURM_STUB", "."))
 
 
@@ -81,6 +83,7 @@ def attend(job: dict, task: int, array: bool) -> None:
             except subprocess.TimeoutExpired:
                 os.kill(int((HERE / f"pid-{name}").read_text()), number)
         process.wait()
+        times = [PATIENCE * seconds for seconds in times]
         if not (HERE / f"requeue-{name}").exists():
             (HERE / f"done-{name}").touch()
             return

@@ -28,7 +28,7 @@ OURS = {  # names of our benchmarks' values; ours are shares, the paper's percen
     "gsm8k": "GSM8K",
     "humaneval": "HumanEval",
     "minerva_math_exact_match": "MATH",
-    "mbpp_pass_at_1": "MBPP",
+    "mbpp": "MBPP",
 }
 WIDE = 4  # panels in a row
 

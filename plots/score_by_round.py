@@ -103,8 +103,9 @@ def lines(panel: Axes, side: DataFrame, look: style.Look, shift: float) -> Artis
 
 
 def limits(panel: Axes, metric: str, here: DataFrame) -> None:
-    if metric in style.RANGES:
-        low, high = style.RANGES[metric]
+    plain = metric.rpartition("/")[2]  # without the model that was asked
+    if plain in style.RANGES:
+        low, high = style.RANGES[plain]
     else:
         low = min(0.0, float(here[["value", "ci_low"]].min().min()))
         high = max(0.0, float(here[["value", "ci_high"]].max().max()))

@@ -80,6 +80,7 @@ NAMES = {
     "ifeval_instruction_loose": "IFEval, instructions (loose)",
     "gsm8k_strict": "GSM8K (behind ####)",
     "humaneval": "HumanEval",
+    "mbpp": "MBPP",
     "win_rate": "win rate",
     "win_rate_flips": "share of pairs whose winner changes with the order",
     "length_controlled_win_rate": "win rate, length-controlled",
@@ -96,6 +97,7 @@ RANGES = {
     **dict.fromkeys(("complexity_score", "complexity_score_second"), (0, 100)),
     **dict.fromkeys(("complexity_rate", "complexity_rate_second"), (1, 5)),
     **dict.fromkeys(("judged_reward", "judged_response_reward"), (0, 10)),
+    "gsm8k_strict": (0, 1),
     **dict.fromkeys(("top_probability", "top_probability_first", "chosen_probability", "top_chosen"), (0, 1)),
 }
 

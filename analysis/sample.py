@@ -86,8 +86,16 @@ def chains(job: Job, seeds: list[str]) -> dict[str, list[dict[str, Any]]]:
 
 def with_scores(records: Sequence[tuple[dict[str, Any], Job]], study: Study) -> list[dict[str, Any]]:
     """The records with what their job's metrics said of them."""
+    import numpy as np
+
     scores = study.scores
-    mine = scores[scores["id"].isin({record["id"] for record, _ in records})]
+    runs, ids = scores["run"].cat, scores["id"].cat
+    # one number for a run and an id: many runs may hold the same record
+    pairs = runs.codes.to_numpy(np.int64) * len(ids.categories) + ids.codes.to_numpy(np.int64)
+    of_run = runs.categories.get_indexer([job.facts["run"] for _, job in records])
+    of_id = ids.categories.get_indexer([record["id"] for record, _ in records])
+    there = (of_run >= 0) & (of_id >= 0)
+    mine = scores[np.isin(pairs, of_run[there].astype(np.int64) * len(ids.categories) + of_id[there])]
     found: dict[tuple[str, str], list[tuple[str, float, str]]] = {}
     for row in mine.itertuples(index=False):
         said = row.label or (row.reason if isnan(row.value) else "")

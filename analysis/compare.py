@@ -46,6 +46,7 @@ DIRECTION = {
     "ifd": "the answers are harder to follow from the instructions",
 }
 
+MATCHED = ("seed", "evolver", "teacher", "student", "judge")  # what the runs of a pair must have in common
 BENCHMARK = "benchmark"  # the operation in the score rows of one
 CANNOT_TELL = "cannot tell"
 FEW_PAIRS = 6  # 2 / 2^5 = 0.0625: below six pairs no two-sided sign-flip p can reach 0.05
@@ -76,6 +77,8 @@ def compare(scores: DataFrame, factor: str = "evolver", order: Sequence[str] = (
         warnings.add(f"job {run} is {status}: the scores it has written so far are not compared")
     scores = scores[scores["status"] == "completed"]
     scores = scores[(scores["round"] > 0) | (scores["operation"] == BENCHMARK)]
+    # by name, not by first appearance: the draws must not depend on the order of the jobs
+    scores = scores.assign(**{name: ordered(scores[name]) for name in ("seed_id", *MATCHED)})
     levels = list(order) or sorted(scores[factor].unique())
     if len(levels) < 2:
         warnings.add(f"only one {factor} ({', '.join(levels) or 'none'}): nothing to compare")
@@ -106,7 +109,7 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
             warnings.add(f"{where}: {level} has no {'parsed score' if len(side) else 'completed job with this metric'}")
     a, b = a[a["value"].notna()], b[b["value"].notna()]
     matched = []
-    for name in ("seed", "evolver", "teacher", "student", "judge"):
+    for name in MATCHED:
         if name == factor:
             continue
         of_a, of_b = set(a[name].unique()), set(b[name].unique())
@@ -120,7 +123,7 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
         else:
             matched.append(name)
     joined = pd.concat({"a": per_unit(a, matched), "b": per_unit(b, matched)}, axis=1, join="inner")
-    pairs = joined.groupby(level="seed_id").size()
+    pairs = joined.groupby(level="seed_id", observed=True).size()
     if 0 < len(pairs) < FEW_PAIRS:
         warnings.add(f"{where}: {len(pairs)} pairs; with fewer than {FEW_PAIRS} no p below 0.05 is possible")
     elif len(a) and len(b) and not len(pairs):
@@ -129,8 +132,13 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
 
 
 def per_unit(side: DataFrame, matched: list[str]) -> Series:
-    keys = [side[name].astype(str) for name in ("seed_id", *matched)]
-    return side["value"].groupby(keys, sort=True).mean()
+    return side.groupby(["seed_id", *matched], observed=True, sort=True)["value"].mean()
+
+
+def ordered(names: Series) -> Series:
+    """The names as categories in sorted order."""
+    names = names.astype(str).astype("category") if names.dtype != "category" else names.cat.remove_unused_categories()
+    return names.cat.reorder_categories(sorted(names.cat.categories, key=str))
 
 
 def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +146,7 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     other rows. With several random seeds the interval takes them for a sample too; the tests average over them."""
     nan = float("nan")
     matched = pairs
-    pairs = matched.groupby(level="seed_id").mean()
+    pairs = matched.groupby(level="seed_id", observed=True).mean()
     a, b = pairs["a"].to_numpy(float), pairs["b"].to_numpy(float)
     d = a - b
     d[np.abs(d) <= 1e-12 * np.maximum(np.abs(a), np.abs(b))] = (
@@ -146,11 +154,12 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     )
     name = {key: str(value) for key, value in cell.items()}
     rng = np.random.default_rng(int(digest(name), 16))
-    low, high = bca_interval(d, rng)
     n_runs = matched.index.get_level_values("seed").nunique() if "seed" in matched.index.names else 1
     if n_runs > 1:
-        by_run = (matched["a"] - matched["b"]).groupby(level=["seed_id", "seed"]).mean().unstack("seed")
+        by_run = (matched["a"] - matched["b"]).groupby(level=["seed_id", "seed"], observed=True).mean().unstack("seed")
         low, high = crossed_interval(by_run.to_numpy(float), rng)
+    else:
+        low, high = bca_interval(d, rng)
     return {
         "n_pairs": len(d),
         "mean_a": a.mean() if len(d) else nan,

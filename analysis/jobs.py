@@ -126,25 +126,36 @@ def read_lines(path: Path, keys: Collection[str] = ()) -> tuple[list[dict[str, A
     `keys`, such as those of another version, are counted and left out."""
     if not path.is_file():
         return [], []
+    *lines, last = path.read_bytes().decode("utf-8", errors="replace").split("\n")
+    lines += [last] if last else []
+    try:  # all of them at once takes half the time
+        found = json.loads(f"[{','.join(lines)}]")
+    except json.JSONDecodeError:
+        found = []
+    if len(found) != len(lines):  # one by one, to know which
+        found = [parsed(line) for line in lines]
     rows, broken, partial = [], [], []
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = None
-            if not isinstance(row, dict):
-                broken.append(number)
-            elif any(key not in row for key in keys):
-                partial.append(number)
-            else:
-                rows.append(row)
+    needed = set(keys)
+    for number, row in enumerate(found, 1):
+        if not isinstance(row, dict):
+            broken.append(number)
+        elif not needed <= row.keys():
+            partial.append(number)
+        else:
+            rows.append(row)
     said = {"are no JSON objects": broken, f"lack one of {', '.join(keys)}": partial}
     return rows, [
-        f"{path.name}: {len(found)} lines {what} and were left out, the first is line {found[0]}"
-        for what, found in said.items()
-        if found
+        f"{path.name}: {len(numbers)} lines {what} and were left out, the first is line {numbers[0]}"
+        for what, numbers in said.items()
+        if numbers
     ]
+
+
+def parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
 
 
 def lines_naming(path: Path, ids: Collection[str]) -> Iterator[dict[str, Any]]:

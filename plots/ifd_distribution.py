@@ -9,7 +9,7 @@ binning.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from analysis.load import Study
 
@@ -43,29 +43,30 @@ def draw(table: DataFrame) -> Figure:
     levels = style.order(table["evolver"].astype(str))
     rounds = sorted(table["round"].unique())
     keys = ["metric", "dataset", "evolution"]
-    groups = sorted(
-        table[keys].drop_duplicates().itertuples(index=False, name=None), key=lambda key: METRICS.index(key[0])
-    )
-    data = list({key[1:]: None for key in groups})
+    groups: dict[Any, DataFrame] = dict(iter(table.groupby(keys, observed=True)))
+    data = list(dict.fromkeys(table[keys[1:]].drop_duplicates().itertuples(index=False, name=None)))
+    order = sorted(groups, key=lambda key: (METRICS.index(key[0]), data.index(key[1:])))
     handles: dict[str, Artist] = {}
     with style.styled():
         figure, axes = style.panels(len(groups), len(rounds), width=4.0, height=2.3)
-        for row, key in zip(axes, groups, strict=True):
-            group = table[(table[keys] == list(key)).all(axis=1)]
+        for row, key in zip(axes, order, strict=True):
+            group = groups[key]
             edges = bins(group["value"].to_numpy())
+            sides: dict[Any, Series] = dict(iter(group.groupby(["round", "evolver"], observed=True)["value"]))
             for panel, number in zip(row, rounds, strict=True):
-                here = group[group["round"] == number]
+                here = group.loc[group["round"] == number, "value"]
                 for level, look in style.looks(levels).items():
-                    values = here.loc[here["evolver"] == level, "value"].to_numpy()
-                    if len(values):
+                    if (number, level) in sides:
+                        values = sides[number, level].to_numpy()
                         handles.setdefault(look.label, outline(panel, values, edges, look))
                 panel.set_title(style.round_name(number))
                 panel.set_xlabel(
                     style.name(key[0]) + (f" · {style.group_name(*key[1:], data)}" if len(data) > 1 else "")
                 )
                 panel.set_ylim(bottom=0)
-                beyond = int(np.sum((here["value"] < edges[0]) | (here["value"] > edges[-1])))
+                beyond = int(np.sum((here < edges[0]) | (here > edges[-1])))
                 if beyond:
+                    panel.set_ylim(top=1.25 * panel.get_ylim()[1])  # room for the note
                     note = f"{beyond} of {len(here)} beyond the axis,\nin the bins at its ends"
                     panel.text(0.99, 0.97, note, ha="right", va="top", fontsize=7.5, transform=panel.transAxes)
             row[0].set_ylabel("% of records")

@@ -212,8 +212,8 @@ def render(figure: Figure, format: str) -> bytes:
     # by the canvas: savefig draws a figure that ever had a layout engine twice
     canvas = {"pdf": FigureCanvasPdf, "svg": FigureCanvasSVG, "png": FigureCanvasAgg}[format]
     with styled(), io.BytesIO() as file:
-        if figure.get_layout_engine():  # it is half of the work: once, not for each format
-            figure.draw_without_rendering()
+        if engine := figure.get_layout_engine():  # it is half of the work: once, not for each format
+            engine.execute(figure)
             figure.set_layout_engine("none")
         figure.set_dpi(160)
         getattr(canvas(figure), f"print_{format}")(file, metadata=stamp)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -302,6 +303,46 @@ def test_decoding_batches_are_even() -> None:
         (len(r.prompt) for r in rows), reverse=True
     )
     assert all(len(batch) * (max(len(row.prompt) for row in batch) + 5) <= 100 for batch in plan(rows, 64, 100))
+
+
+def test_what_prompts_have_in_common_is_read_once(model: Transformers, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = "Rewrite this instruction so that it asks for one more thing, and say nothing else.\n\nInstruction: "
+    chats = [chat(template + ask) for ask in (*ASKS, ASKS[1], ASKS[1])]
+    drawn = model.requests(chats, DRAWN)
+    alone = [dict(flat(model, [request]))[0] for request in drawn]
+    read: list[tuple[int, ...]] = []
+    forward = model.model.forward
+
+    def counted(inputs: Any, **kwargs: Any) -> Any:
+        read.append(tuple(inputs.shape))
+        return forward(inputs, **kwargs)
+
+    monkeypatch.setattr(model.model, "forward", counted)
+    assert [completion for _, completion in sorted(dict(flat(model, drawn)).items())] == alone
+    prompts = [encode(model.tokenizer, ask) for ask in chats]
+    (one, shared), (rows, rest), *steps = read
+    assert one == 1
+    assert shared > 20
+    assert all(prompt[:shared] == prompts[0][:shared] for prompt in prompts)
+    assert len({tuple(prompt[: shared + 1]) for prompt in prompts}) > 1
+    assert (rows, shared + rest) == (len(ASKS), max(map(len, prompts)))  # the three equal ones are one row
+    assert steps[0] == (len(chats), 1)
+
+
+def test_one_prompt_may_begin_with_another(model: Transformers) -> None:
+    from evodistill.backend.decode import Row, decode
+
+    text = encode(model.tokenizer, chat(ASKS[3] + " " + ASKS[1]))
+    prompts = [text[:20], text, text[:40], text[:20], *[text[:21]] * 4]
+
+    def greedy(asked: list[list[int]]) -> dict[int, Completion]:
+        rows = [Row(number, prompt, 6, seed=number) for number, prompt in enumerate(asked)]
+        return dict(
+            pair for group in decode(model.model, model.tokenizer, rows, Sampling(max_tokens=6), ()) for pair in group
+        )
+
+    together = greedy(prompts)
+    assert [together[number] for number in range(len(prompts))] == [greedy([prompt])[0] for prompt in prompts]
 
 
 def test_closed_it_can_be_used_again(smollm2: Weights) -> None:

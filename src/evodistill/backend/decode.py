@@ -1,14 +1,16 @@
 """A batch of prompts continued side by side: the decoding loop of the transformers backend.
 
-It differs from `model.generate` in three ways. Every request draws from its own generator, so that a draw does not
-depend on its neighbours. Requests that have ended leave the batch. And the key-value cache grows in place instead of
-being copied at every token.
+It differs from `model.generate` in four ways. Every request draws from its own generator, so that a draw does not
+depend on its neighbours. What the prompts of a batch have in common is read once. Requests that have ended leave the
+batch. And the key-value cache grows in place instead of being copied at every token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
+from operator import eq
 from typing import cast
 
 import torch
@@ -18,6 +20,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from evodistill.backend import Completion, Sampling
 
 ROOM = 128  # positions by which a key-value cache grows
+WORTH_SHARING = 64  # tokens that need not be read, from which on a pass of its own over a common beginning pays
 NUCLEUS = 256  # most probable tokens looked at first when top_p < 1; more where they hold less than top_p
 
 
@@ -37,7 +40,7 @@ class Row:
 def plan(rows: Sequence[Row], batch_size: int, cache_tokens: int) -> list[list[Row]]:
     """Batches of similar prompt length, longest first. They follow from the requests alone, not from their order."""
     batches: list[list[Row]] = []
-    ordered = sorted(rows, key=lambda row: (-len(row.prompt), row.seed))
+    ordered = sorted(rows, key=lambda row: (-len(row.prompt), row.prompt, row.seed))  # equal prompts side by side
     even = -(-len(rows) // max(1, -(-len(rows) // batch_size)))  # 65 rows in batches of 64 are 33 + 32, not 64 + 1
     cells = 0
     for row in ordered:
@@ -59,16 +62,10 @@ def decode(
 ) -> Iterator[list[tuple[int, Completion]]]:
     """Yield the rows of one batch as they end. `ends` are the token ids a model ends its answer with."""
     device = model.device
-    width = max(len(row.prompt) for row in rows)
-    # left padding: the newest token of every row stands in the last column
-    inputs = torch.tensor([[0] * (width - len(row.prompt)) + row.prompt for row in rows], device=device)
-    mask = torch.tensor([[0] * (width - len(row.prompt)) + [1] * len(row.prompt) for row in rows], device=device)
-    places = (mask.cumsum(-1) - 1).clamp(min=0)
     uniforms = torch.stack([uniform(row.seed, sampling) for row in rows]).to(device)
     cache = Cache(layer_class_to_replicate=RoomyLayer)
+    logits, mask, places = read(model, [row.prompt for row in rows], cache)
     for step in range(sampling.max_tokens):
-        answer = model(inputs, attention_mask=mask, position_ids=places, past_key_values=cache, logits_to_keep=1)
-        logits = answer.logits[:, -1]
         chosen = pick(logits, sampling, uniforms[:, step, None])
         tops = alternatives(tokenizer, logits, chosen, sampling.logprobs) if sampling.logprobs else [None] * len(rows)
         ended = []
@@ -86,7 +83,7 @@ def decode(
         alive = [number for number, row in enumerate(rows) if not row.done]
         if not alive:
             return
-        inputs, places = chosen[:, None], places[:, -1:] + 1
+        inputs, places = chosen[:, None], places + 1
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], -1)
         # rows that have ended cost as much as the others; moving the cache costs about two steps
         if 2 * len(alive) <= len(rows):
@@ -94,6 +91,49 @@ def decode(
             rows = [rows[number] for number in alive]
             inputs, places, mask, uniforms = inputs[keep], places[keep], mask[keep], uniforms[keep]
             cache.batch_select_indices(keep)
+        answer = model(inputs, attention_mask=mask, position_ids=places, past_key_values=cache, logits_to_keep=1)
+        logits = answer.logits[:, -1]
+
+
+def read(
+    model: PreTrainedModel, prompts: Sequence[list[int]], cache: Cache
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Fill the cache. Returns the logits behind each prompt (rows, vocabulary), the mask of what the cache holds (rows,
+    positions) and the place of each prompt's last token (rows, 1).
+
+    Prompts of one template begin alike, and several answers to one question have the same prompt: both are read once.
+    """
+    device = model.device
+    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    different = list(numbers)
+    shared = min(common(different), min(map(len, different)) - 1)  # each has a token left to read
+    if (len(different) - 1) * shared < WORTH_SHARING:
+        shared = 0
+    if shared:
+        model(torch.tensor([different[0][:shared]], device=device), past_key_values=cache, logits_to_keep=1)
+        cache.batch_select_indices(torch.zeros(len(different), dtype=torch.long, device=device))
+    width = max(map(len, different))
+    # left padding, behind what is shared: the newest token of every row stands in the last column
+    gaps = [width - len(prompt) for prompt in different]
+    inputs = torch.tensor([[0] * gap + [*prompt[shared:]] for gap, prompt in zip(gaps, different, strict=True)])
+    mask = torch.tensor([[1] * shared + [0] * gap + [1] * (width - shared - gap) for gap in gaps], device=device)
+    places = (mask.cumsum(-1) - 1).clamp(min=0)
+    answer = model(
+        inputs.to(device),
+        attention_mask=mask,
+        position_ids=places[:, shared:],
+        past_key_values=cache,
+        logits_to_keep=1,
+    )
+    rows = torch.tensor([numbers[tuple(prompt)] for prompt in prompts], device=device)
+    if len(different) < len(prompts):
+        cache.batch_select_indices(rows)
+    return answer.logits[rows, -1], mask[rows], places[rows, -1:]
+
+
+def common(prompts: Collection[tuple[int, ...]]) -> int:
+    """How many tokens all prompts begin with: those of the first and the last in order."""
+    return sum(1 for _ in takewhile(bool, map(eq, min(prompts), max(prompts))))
 
 
 def uniform(seed: int, sampling: Sampling) -> torch.Tensor:

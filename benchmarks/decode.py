@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from statistics import median
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from label import CONF, shipped
@@ -79,7 +80,8 @@ def plain(model: Transformers, chats: list[Chat], new: int) -> None:
         width = max(map(len, batch))
         ids = torch.tensor([[0] * (width - len(row)) + row for row in batch], device=model.device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=model.device)
-        out = model.model.generate(ids, attention_mask=mask, max_new_tokens=new, do_sample=False, pad_token_id=0)
+        engine: Any = model.model
+        out = engine.generate(ids, attention_mask=mask, max_new_tokens=new, do_sample=False, pad_token_id=0)
         model.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
 
 

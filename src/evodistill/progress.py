@@ -37,7 +37,7 @@ class Progress:
             self.bar.close()
 
     def advance(self, n: int, usage: Usage) -> None:
-        """n more requests are finished; `usage` holds the model's token counts so far."""
+        """n more requests are finished; `usage` holds the model's token counts so far. n = 0 says that it is alive."""
         self.done += n
         tokens = usage.prompt_tokens + usage.completion_tokens
         self.tokens_before = tokens if self.tokens_before is None else self.tokens_before
@@ -45,15 +45,12 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(f"{(tokens - self.tokens_before) / seconds:.0f} tok/s", refresh=False)
             self.bar.update(n)
-        elif self.done and time.monotonic() - self.told > EVERY_S:
+        elif time.monotonic() - self.told > EVERY_S:
             self.told = time.monotonic()
-            left = (self.total - self.done) * seconds / self.done
-            log.info(
-                "%s: %d of %d requests, %.1f/s, %.0f s left, %.0f tok/s",
-                self.name,
-                self.done,
-                self.total,
-                self.done / seconds,
-                left,
-                (tokens - self.tokens_before) / seconds,
+            rest = (
+                f"{self.done / seconds:.2g}/s, {(self.total - self.done) * seconds / self.done:.0f} s left, "
+                f"{(tokens - self.tokens_before) / seconds:.0f} tok/s"
+                if self.done
+                else f"{seconds:.0f} s so far"
             )
+            log.info("%s: %d of %d requests, %s", self.name, self.done, self.total, rest)

@@ -61,7 +61,8 @@ def decode(
     sampling: Sampling,
     ends: Collection[int],
 ) -> Iterator[list[tuple[int, Completion]]]:
-    """Yield the rows of one batch as they end, and now and then nothing, as a sign of life. `ends` are the token ids a model ends its answer with."""
+    """Yield the rows of one batch as they end, and now and then nothing, as a sign of life. `ends` are the token ids a
+    model ends its answer with."""
     device = model.device
     uniforms = torch.stack([uniform(row.seed, sampling) for row in rows]).to(device)
     cache = Cache(layer_class_to_replicate=RoomyLayer)

@@ -23,6 +23,7 @@ from typing import Any
 
 from ifd import named, read
 
+from evodistill.backend.local import multiplies_bfloat16
 from evodistill.backend.transformers import Transformers
 from evodistill.record import Record
 from evodistill.trainer.job import TRAINED, Job
@@ -89,7 +90,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 def settings(args: argparse.Namespace) -> dict[str, Any]:
     """What both ways are told."""
     return {
-        **{"learning_rate": 2e-5, "num_train_epochs": 1, "max_length": args.max_length, "bf16": True, "seed": 0},
+        **{"learning_rate": 2e-5, "num_train_epochs": 1, "max_length": args.max_length, "bf16": bf16(), "seed": 0},
         **{"logging_steps": 1, "save_strategy": "no", "gradient_checkpointing": False},
         "per_device_train_batch_size": args.at_once,
     }
@@ -143,6 +144,11 @@ def bare(args: argparse.Namespace, base: Path, folder: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     return {"seconds": seconds, "tokens": sum(lengths), "padding": None, "loss": sum(losses) / len(losses)}
+
+
+def bf16() -> bool:
+    """Whether this machine multiplies it."""
+    return torch_has_gpu() or multiplies_bfloat16()
 
 
 def torch_has_gpu() -> bool:

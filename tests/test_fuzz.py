@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -291,6 +291,7 @@ def smoke(cfg):
     value=JSONS,
 )
 @settings(QUICK, max_examples=20)
+@example(key="metric", value=1)
 def test_any_value_in_a_config_passes_or_is_one_line(smoke, key, value):
     composed = copy.deepcopy(smoke)
     OmegaConf.set_struct(composed, False)

@@ -77,6 +77,9 @@ def check_names(cfg: DictConfig) -> None:
     for key in ("name", "study"):
         if not NAME.fullmatch(str(cfg[key])):
             raise RunError(f"{key}={str(cfg[key])!r} is no name: folders are called after it; use {NAMED}")
+    for key in ("metric", "benchmark"):
+        if not isinstance(cfg.get(key) or {}, DictConfig | dict):
+            raise RunError(f"{key}={cfg[key]!r} must be chosen by name, as '{key}=[NAME]'")
     for group in (cfg, cfg.get("metric") or {}, cfg.get("benchmark") or {}):
         for key in group:
             if not NAME.fullmatch(str(key)):
@@ -89,9 +92,6 @@ def check_steps(cfg: DictConfig) -> None:
 
     if not isinstance(cfg.get("steps"), ListConfig) or not all(isinstance(name, str) for name in cfg.steps):
         raise RunError(f"steps={cfg.get('steps')!r} must be a list of keys of the config, as [dataset,evolution]")
-    for key in ("metric", "benchmark"):
-        if not isinstance(cfg.get(key) or {}, DictConfig | dict):
-            raise RunError(f"{key}={cfg[key]!r} must be chosen by name, as '{key}=[NAME]'")
     for name in cfg.steps:
         if name not in cfg:
             raise RunError(f"steps names {name!r}, which the config does not hold; it holds {', '.join(stepped(cfg))}")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from repository import FAKES, ROOT
+from repository import FAKES, ROOT, UNREPORTED
 
 from evodistill.record import read_jsonl, read_records
 
@@ -19,7 +19,7 @@ def call(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 def run(folder: Path, where: str, *overrides: str) -> None:
-    settings = [f"artifacts={folder}/{where}", f"hydra.run.dir={folder}/runs/{where}", "~hydra.callbacks.finish"]
+    settings = [f"artifacts={folder}/{where}", f"hydra.run.dir={folder}/runs/{where}", UNREPORTED]
     call("run.py", "+experiment=smoke", *FAKES, *settings, *overrides)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from repository import FAKES, ROOT
+from repository import FAKES, ROOT, UNREPORTED
 
 from evodistill import RunError, config
 from evodistill.models import Models
@@ -148,6 +148,7 @@ def command(folder: Path, *overrides: str) -> list[str]:
         "run.py",
         "+experiment=smoke",
         *FAKES,
+        UNREPORTED,
         f"artifacts={folder}/artifacts",
         f"hydra.run.dir={folder}/run",
         *overrides,

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from repository import FAKES, ROOT
+from repository import FAKES, ROOT, UNREPORTED
 
 from evodistill import RunError
 from evodistill.config import check
@@ -100,8 +100,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_with_the_same_curve(base,
     curves = {}
     for name in ("undisturbed", "killed"):
         folder = tmp_path / name
-        words = [*settings(base, folder), "steps=[dataset,respond,sft]", "sft.engine.save_steps=2", *FAKES[:2]]
-        words += ["sft.args.num_train_epochs=40", f"hydra.run.dir={folder}/run"]
+        words = [*settings(base, folder), "steps=[dataset,respond,sft]", *FAKES[:2], UNREPORTED]
+        words += ["sft.engine.save_steps=2", "sft.args.num_train_epochs=40", f"hydra.run.dir={folder}/run"]
         command = [sys.executable, "run.py", *words]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         if name == "killed":

@@ -15,4 +15,5 @@ FIGURES = (
     "scaling",
     "win_rate",
     "task_mix",
+    "training",
 )

@@ -46,10 +46,8 @@ def main() -> None:
     for way in args.ways:
         found[way] = run(way)
         told = found[way]
-        print(
-            f"{way:<13} {told['speed']:7.0f} tokens/s {told['seconds']:7.1f} s ({told['processor']:.0f} s of processor)",
-            end="",
-        )
+        print(f"{way:<13} {told['speed']:7.0f} tokens/s {told['seconds']:7.1f} s", end="")
+        print(f" ({told['processor']:.0f} s of processor)", end="")
         padding = "as random" if told["padding"] is None else f"{told['padding']:.1%}"
         print(f"   padding {padding:<9}   loss {told['loss']:.4f}   peak {told['peak']:.2f} GiB", flush=True)
     if {"bare", "random"} <= found.keys():

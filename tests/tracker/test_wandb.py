@@ -14,12 +14,11 @@ def test_results_are_the_same_with_and_without(cfg, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     made = {}
+    asked = ("+benchmark=[ifeval]", "benchmarked=[student,teacher]", "benchmark.ifeval.limit=2")
     for tracker in ("none", "wandb"):
         where = tmp_path / tracker
-        run(
-            cfg("+experiment=smoke", "dataset.limit=5", f"tracker={tracker}", f"artifacts={where}/artifacts"),
-            where / "run",
-        )
+        told = ("+experiment=smoke", "dataset.limit=5", *asked, f"tracker={tracker}", f"artifacts={where}/artifacts")
+        run(cfg(*told), where / "run")
         records = sorted((where / "artifacts").glob("*/re*.jsonl"))
         made[tracker] = (
             json.loads((where / "run" / "metrics.json").read_text()),

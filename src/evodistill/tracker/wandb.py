@@ -101,11 +101,13 @@ class Wandb:
             place = Path(row["path"])
             made = (place / "records.jsonl").exists()  # else it holds scores
             facts = {"hash": row["hash"], "in": row["in"], "out": row["out"], "input": before}
-            artifact = wandb.Artifact(place.name, type="records" if made else "scores", metadata=facts)
+            # a benchmark's folder has the model that was asked behind an @, which W&B refuses
+            name = place.name.replace("@", "-")
+            artifact = wandb.Artifact(name, type="records" if made else "scores", metadata=facts)
             for file in sorted(place.glob("*.json*")):
                 artifact.add_file(str(file), file.name)
             self.run.log_artifact(artifact)
-            before = place.name if made else before
+            before = name if made else before
         whole = wandb.Artifact(f"results-{self.run.id}", type="results")
         whole.add_file(str(folder / "metrics.json"))
         self.run.log_artifact(whole)

@@ -14,7 +14,12 @@ def test_results_are_the_same_with_and_without(cfg, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     made = {}
-    asked = ("+benchmark=[ifeval]", "benchmarked=[student,teacher]", "benchmark.ifeval.limit=2")
+    asked = (
+        "+benchmark=[ifeval]",
+        "benchmarked=[student,teacher]",
+        "benchmark.ifeval.limit=2",
+        "benchmark.ifeval.data=src/evodistill/benchmark/tiny/ifeval.jsonl",
+    )
     for tracker in ("none", "wandb"):
         where = tmp_path / tracker
         told = ("+experiment=smoke", "dataset.limit=5", *asked, f"tracker={tracker}", f"artifacts={where}/artifacts")

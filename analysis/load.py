@@ -11,6 +11,7 @@ from analysis.collect import collect, scores
 from analysis.compare import BENCHMARK, compare
 from analysis.jobs import Job, read_jobs
 from plots import style
+from plots.benchmark_lines import OURS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,8 +46,11 @@ class Study:
 
     @property
     def benchmarks(self) -> set[str]:
-        """The values that come from asking a model the items of a test: these know no round."""
-        return set(self.scores.loc[self.scores["operation"] == BENCHMARK, "metric"].unique())
+        """The values that come from asking a model the items of a test: these know no round. Some are of all items
+        together and have no score of their own."""
+        items = set(self.scores.loc[self.scores["operation"] == BENCHMARK, "metric"].unique())
+        named = self.measured["metric"].dropna().unique()
+        return items | {name for name in named if "/" in name or name in OURS}
 
 
 def load(folder: Path) -> Study:

@@ -1,7 +1,8 @@
 """Benchmarks by student: figure 3 of the paper, where students grow, and the pictures of its tables 1 to 5 and 12.
 
     python -m plots.scaling plots/paper/fig3_scaling.csv     the published numbers (as table 11)
-    python -m plots.scaling runs/<study>/<time>              our own, by student and setting (a temperature)
+    python -m plots.scaling runs/<study>/<time>              our own, by student and setting (a temperature), or by
+                                                             model where one student was asked before and after
 
 Points are joined where all names state sizes; an order of other students would say nothing.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis.students import roles
 from plots import benchmark_lines as lines
 from plots import iterations, style
 from plots.command import run
@@ -34,6 +36,8 @@ def of(study: Study) -> DataFrame:
     """Our results, students from small to large; what is drawn by round is left to `iterations`."""
     results = each_as_it_is(study.results)
     students = style.order(results["student"].astype(str))
+    if len(students) == 1 and len(asked := roles(study.jobs)) > 1:
+        results, students = before_and_after(results), asked
     rank = results["student"].astype(str).map({student: i for i, student in enumerate(students)})
     several = results.loc[results["status"] == "completed", "setting"].nunique() > 1
     x = results["student"].astype(str) + (", " + results["setting"].astype(str) if several else "")
@@ -52,6 +56,14 @@ def each_as_it_is(results: DataFrame) -> DataFrame:
         for role, (_, row) in zip(asked, results.iterrows(), strict=True)
     ]
     return results.assign(student=models, metric=plain)
+
+
+def before_and_after(results: DataFrame) -> DataFrame:
+    """Where one student was asked before and after its trainings (`benchmarked=[student,tuned]`), each of these models
+    is one."""
+    asked, plain = style.asked(results["metric"])
+    drawn = plain.isin(lines.OURS)
+    return results[drawn].assign(student=asked[drawn], metric=plain[drawn])
 
 
 def draw(table: DataFrame) -> Figure:

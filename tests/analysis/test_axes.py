@@ -115,10 +115,28 @@ def test_win_rates_have_a_bar_for_each_setting(tmp_path: Path):
     assert table.to_numpy().tolist() == [["s-1b", "keep=0.05", "win", 3], ["s-1b", "keep=0.1", "lose", 3]]
 
 
+@pytest.mark.parametrize("students", [("s-1b",), ("s-1b", "s-2b")])
 @pytest.mark.parametrize("asks", [("student", "tuned"), ("tuned",)])
-def test_the_model_that_was_asked_is_named_where_there_are_several(tmp_path: Path, asks):
+def test_the_model_that_was_asked_is_named_where_there_are_several(tmp_path: Path, asks, students):
+    """One student before and after its training: side by side in a panel; several students: a panel each way."""
     for evolver in ("a-1b", "b-2b"):
-        rows = [row for role in asks for row in asked(1, f"{role}/gsm8k")["bench"]]
-        job(tmp_path / evolver, scores={"bench": rows}, evolver=evolver, student="s-1b")
-    found = set(scaling.of(load(tmp_path))["metric"])
-    assert found == ({"GSM8K (student)", "GSM8K (tuned)"} if len(asks) > 1 else {"GSM8K"})
+        for student in students:
+            rows = [row for role in asks for row in asked(1, f"{role}/gsm8k")["bench"]]
+            job(tmp_path / f"{evolver}{student}", scores={"bench": rows}, evolver=evolver, student=student)
+    table = scaling.of(load(tmp_path))
+    one = len(students) == 1 and len(asks) > 1
+    assert list(dict.fromkeys(table["x"])) == list(asks if one else students)
+    several = len(students) > 1 and len(asks) > 1
+    assert set(table["metric"]) == ({"GSM8K (student)", "GSM8K (tuned)"} if several else {"GSM8K"})
+
+
+def test_one_evolver_and_several_models_is_a_question_about_the_models(tmp_path: Path):
+    """Trained in stages, each asked: which is better is what the report begins with."""
+    values = {"student": 0, "tuned": 1, "preferred": 1}
+    rows = [row for role, value in values.items() for row in asked(value, f"{role}/ifeval_prompt_strict")["bench"]]
+    job(tmp_path / "0", scores={"bench": rows}, student="s-1b")
+    study = load(tmp_path)
+    text = report(tmp_path, study).read_text(encoding="utf-8")
+    assert "Which model scores higher: student, tuned or preferred?" in text
+    assert text.index('id="answer"') < text.index("tuned scores higher in 1") < text.index('id="models"')
+    assert list(dict.fromkeys(scaling.of(study)["x"])) == list(values)

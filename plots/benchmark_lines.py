@@ -57,7 +57,7 @@ def draw(table: DataFrame, label: str, missing: str, joined: bool = True) -> Fig
                 y, low, high = (side[name].to_numpy(float) for name in ("value", "ci_low", "ci_high"))
                 panel.errorbar(x, (low + high) / 2, yerr=(high - low) / 2, fmt="none", ecolor=look.color, capsize=2)
                 shape: dict[str, Any] = {"color": look.color, "marker": look.marker, "markeredgecolor": "white"}
-                [line] = panel.plot(x, y, look.line if joined else "", **shape)
+                [line] = panel.plot(x, y, linestyle=look.line if joined else "none", **shape)
                 handles.setdefault(look.label, line)
             panel.set_title(metric)
             names = [str(tick) for tick in ticks]  # whole labels (PL2)

@@ -139,4 +139,8 @@ def test_one_evolver_and_several_models_is_a_question_about_the_models(tmp_path:
     text = report(tmp_path, study).read_text(encoding="utf-8")
     assert "Which model scores higher: student, tuned or preferred?" in text
     assert text.index('id="answer"') < text.index("tuned scores higher in 1") < text.index('id="models"')
-    assert list(dict.fromkeys(scaling.of(study)["x"])) == list(values)
+    table = scaling.of(study)
+    assert list(dict.fromkeys(table["x"])) == list(values)
+    assert {line.get_linestyle() for line in scaling.draw(table).axes[0].lines if len(line.get_xdata()) == 3} == {
+        "None"
+    }

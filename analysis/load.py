@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import axes
+from analysis import axes, students
 from analysis.collect import collect, scores
 from analysis.compare import BENCHMARK, compare
 from analysis.jobs import Job, read_jobs
@@ -43,6 +44,16 @@ class Study:
     @property
     def unfinished(self) -> list[Job]:
         return [job for job in self.jobs if not job.completed]
+
+    @property
+    def asked(self) -> list[str]:
+        """The roles that the benchmarks asked, in that order."""
+        return students.roles(self.jobs)
+
+    @cached_property
+    def models(self) -> DataFrame:
+        """How the models of these roles compare, item by item: students.csv."""
+        return students.students(self.scores, self.asked)
 
     @property
     def benchmarks(self) -> set[str]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import distributions
@@ -24,7 +24,6 @@ from analysis.compare import CANNOT_TELL, DIRECTION, certainty, gap, number
 from analysis.files import write_whole
 from analysis.jobs import Job, read_yaml
 from analysis.load import Study, load
-from analysis.students import roles, students
 from plots import FIGURES, style
 
 if TYPE_CHECKING:
@@ -59,13 +58,11 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Drawn] | N
     browsed, n_browsed = sample.browsed(study, BROWSED)
     rejected, n_rejected = sample.rejects(study, REJECTS_SHOWN)
     unread, n_unread = sample.unparsed(study, UNPARSED_SHOWN)
-    asked = roles(study.jobs)
-    models = list(students(study.scores, asked).itertuples(index=False))
+    models = list(study.models.itertuples(index=False))
     page = environment.get_template("report.html.jinja").render(
         study=study,
         names=sorted({job.facts["study"] for job in study.jobs if job.facts["study"]}) or [study.folder.name],
-        question=question(study, asked if models else []),
-        asked=asked,
+        question=question(study),
         models=models,
         models_told=counted(models, "of models, item by item"),
         answers=(latest := last_round(study)),
@@ -132,10 +129,10 @@ def inline(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(style.render(figure, "svg")).decode()
 
 
-def question(study: Study, asked: Sequence[str] = ()) -> str:
-    """`asked`: the models of a run whose benchmarks asked several."""
-    if study.single and asked:
-        return f"Which model scores higher: {', '.join(asked[:-1])} or {asked[-1]}?"
+def question(study: Study) -> str:
+    if study.single and len(study.models):
+        *others, last = study.asked
+        return f"Which model scores higher: {', '.join(others)} or {last}?"
     if study.single:
         return f"What did {study.levels[0]} make of the seeds?" if study.levels else "What came out of this run?"
     *others, last = study.levels

@@ -14,7 +14,6 @@ from analysis.compare import certainty, gap, number
 from analysis.files import write_whole
 from analysis.load import Study, load
 from analysis.report import figures, report
-from analysis.students import roles, students
 from evodistill import RunError
 from plots import style
 
@@ -35,11 +34,10 @@ def finish(folder: Path) -> str:
     for name, it in drawn.items():
         style.save(it.figure, folder / "figures" / name)
         write_whole(folder / "figures" / f"{name}.csv", it.table.to_csv(index=False))
-    models = students(study.scores, roles(study.jobs))
-    if len(models):
-        write_whole(folder / "students.csv", models.to_csv(index=False))
+    if len(study.models):
+        write_whole(folder / "students.csv", study.models.to_csv(index=False))
     path = report(folder, study, drawn)
-    return "\n".join([*summary(study), *trained(models), f"report  {path}"])
+    return "\n".join([*summary(study), *trained(study.models), f"report  {path}"])
 
 
 def summary(study: Study) -> list[str]:

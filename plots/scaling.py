@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.students import roles
 from plots import benchmark_lines as lines
 from plots import iterations, style
 from plots.command import run
@@ -36,7 +35,7 @@ def of(study: Study) -> DataFrame:
     """Our results, students from small to large; what is drawn by round is left to `iterations`."""
     results = each_as_it_is(study.results)
     students = style.order(results["student"].astype(str))
-    if len(students) == 1 and len(asked := roles(study.jobs)) > 1:
+    if len(students) == 1 and len(asked := study.asked) > 1:
         results, students = before_and_after(results), asked
     rank = results["student"].astype(str).map({student: i for i, student in enumerate(students)})
     several = results.loc[results["status"] == "completed", "setting"].nunique() > 1

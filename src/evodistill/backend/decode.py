@@ -1,7 +1,7 @@
 """A batch of prompts continued side by side: the decoding loop of the transformers backend.
 
 It differs from `model.generate` in four ways. Every request draws from its own generator, so that a draw does not
-depend on its neighbours. What the prompts of a batch have in common is read once. Requests that have ended leave the
+depend on its neighbours. A prefix that the prompts of a batch share is read once. Requests that have ended leave the
 batch. And the key-value cache grows in place instead of being copied at every token.
 """
 
@@ -20,7 +20,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from evodistill.backend import Completion, Sampling
 
 ROOM = 128  # positions by which a key-value cache grows
-WORTH_SHARING = 64  # tokens that need not be read, from which on a pass of its own over a common beginning pays
+WORTH_SHARING = 64  # tokens that need not be read, from which on a pass of its own over a shared prefix pays
 ALIVE = 8  # steps after which a batch in which no row has ended is heard of
 NUCLEUS = 256  # most probable tokens looked at first when top_p < 1; more where they hold less than top_p
 
@@ -66,7 +66,7 @@ def decode(
     device = model.device
     uniforms = torch.stack([uniform(row.seed, sampling) for row in rows]).to(device)
     cache = Cache(layer_class_to_replicate=RoomyLayer)
-    logits, mask, places = read(model, [row.prompt for row in rows], cache)
+    logits, mask, places = prefill(model, [row.prompt for row in rows], cache)
     for step in range(sampling.max_tokens):
         chosen = pick(logits, sampling, uniforms[:, step, None])
         tops = alternatives(tokenizer, logits, chosen, sampling.logprobs) if sampling.logprobs else [None] * len(rows)
@@ -97,7 +97,7 @@ def decode(
         logits = answer.logits[:, -1]
 
 
-def read(
+def prefill(
     model: PreTrainedModel, prompts: Sequence[list[int]], cache: Cache
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Fill the cache. Returns the logits behind each prompt (rows, vocabulary), the mask of what the cache holds (rows,
@@ -108,7 +108,7 @@ def read(
     device = model.device
     numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
     different = list(numbers)
-    shared = min(common(different), min(map(len, different)) - 1)  # each has a token left to read
+    shared = min(common_prefix(different), min(map(len, different)) - 1)  # each has a token left to read
     if (len(different) - 1) * shared < WORTH_SHARING:
         shared = 0
     if shared:
@@ -133,8 +133,8 @@ def read(
     return answer.logits[rows, -1], mask[rows], places[rows, -1:]
 
 
-def common(prompts: Collection[tuple[int, ...]]) -> int:
-    """How many tokens all prompts begin with: those of the first and the last in order."""
+def common_prefix(prompts: Collection[tuple[int, ...]]) -> int:
+    """The length of the prefix that all prompts share: that of the first and the last in order."""
     return sum(1 for _ in takewhile(bool, map(eq, min(prompts), max(prompts))))
 
 

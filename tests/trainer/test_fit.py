@@ -74,24 +74,27 @@ def test_rows_of_like_length_waste_less_padding(base, tmp_path):
     assert 0 < padding["group_by_length"] < 0.5 * padding["random"]
 
 
-def test_a_training_that_was_stopped_goes_on_where_it_was(base, tmp_path, monkeypatch):
-    """The same curve, and the same weights, as if nothing had happened."""
+@pytest.mark.parametrize("how", ["random", "group_by_length"])
+@pytest.mark.parametrize("at", [5, 7])
+def test_a_training_that_was_stopped_goes_on_where_it_was(base, tmp_path, monkeypatch, how, at):
+    """The same curve, and the same weights, as if nothing had happened: at the first step of an epoch and within it."""
     engine = ENGINE | {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}
-    undisturbed = trained(sft(tmp_path / "one", engine=engine), base, records(16))
+    args = ARGS | {"train_sampling_strategy": how}
+    undisturbed = trained(sft(tmp_path / "one", engine=engine, args=args), base, records(16))
 
     class Killed(BaseException):
         pass
 
     def die(self, args, state, control, **more):
-        if state.global_step == 5:
+        if state.global_step == at:
             raise Killed
 
-    trainer = sft(tmp_path / "two", engine=engine)
+    trainer = sft(tmp_path / "two", engine=engine, args=args)
     with monkeypatch.context() as patch:
         patch.setattr("evodistill.trainer.fit.Told.on_step_end", die, raising=False)
         with pytest.raises(Killed):
             trained(trainer, base, records(16))
-    assert [path.name for path in (tmp_path / "two" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-4"]
+    assert [path.name for path in (tmp_path / "two" / "checkpoints").glob("checkpoint-*")] == [f"checkpoint-{at - 1}"]
     resumed = trained(trainer, base, records(16))
     assert resumed["resumed"] and not undisturbed["resumed"]
     assert losses(resumed) == losses(undisturbed) and len(losses(resumed)) == 8

@@ -48,6 +48,28 @@ def test_the_student_comes_nearer_to_another_teacher(base, tmp_path):
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
+def test_a_training_that_was_stopped_goes_on_where_it_was(base, tmp_path, monkeypatch):
+    """The student that goes on writes the answers that it would have written"""
+    wiser = llama(tmp_path / "wiser", seed=1)
+    told = {"args": GIVEN | {"num_train_epochs": 4}, "engine": ENGINE | {"save_strategy": "steps", "save_steps": 2}}
+    undisturbed, _ = trained(on_policy(tmp_path / "one", **told), base, wiser)
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, args, state, control, **more):
+        if state.global_step == 5:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("evodistill.trainer.fit.Told.on_step_end", die, raising=False)
+        with pytest.raises(Killed):
+            trained(on_policy(tmp_path / "two", **told), base, wiser)
+    resumed, facts = trained(on_policy(tmp_path / "two", **told), base, wiser)
+    assert facts["resumed"] and len(undisturbed) == 8
+    assert [row["loss"] for row in resumed] == [row["loss"] for row in undisturbed]
+
+
 def test_the_prompt_is_what_a_served_student_reads(base):
     words = tokenizer(base)
     (given,) = records(1)

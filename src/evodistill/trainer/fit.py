@@ -36,6 +36,8 @@ def fit(job: Job) -> None:
     from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback
     from transformers.trainer_utils import get_last_checkpoint
 
+    from evodistill.trainer.order import order
+
     quiet()
     trainer, place = job.trainer, job.folder / "rows"
     if cpu and trainer.engine.get("deepspeed"):
@@ -58,6 +60,7 @@ def fit(job: Job) -> None:
     )
     made.remove_callback(PrinterCallback)
     made.data_collator = counted = Counted(made.data_collator)
+    order(made)
     checkpoints = job.folder / "checkpoints"
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     started = time.monotonic()

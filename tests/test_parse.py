@@ -57,6 +57,9 @@ def test_a_reply_without_one_label_has_a_reason(reply, reason):
         ("Step 1 is simple. Step 2 is not.\nScore: 8", 8),
         ("I would give it a rating of 60.", 60),
         ("It takes 3 steps and I see 40/100 here", 40),
+        ("Score: 20\nA score of 100 would need an answer.", 20),
+        ("Score: 20. (Maximum score: 100)", 20),
+        ("7,5", 7.5),
     ],
 )
 def test_a_score_is_found(reply, score):
@@ -76,6 +79,8 @@ def test_a_score_is_found(reply, score):
         ("8/10", "other_scale"),
         ("It takes 3 steps.", "no_score"),
         ("hard", "no_score"),
+        ("Score: 70 or 80", "several_scores"),
+        ("1,000", "out_of_range"),
     ],
 )
 def test_a_reply_without_a_score_in_range_has_a_reason(reply, reason):

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 MARKUP = re.compile(r"[*_`\"'“”‘’#\[\]()<>{}]|\\boxed")
+MAXIMUM = re.compile(r"\b(?:max(?:imum)?|possible|highest|perfect)\W*\Z", re.I)
 NUMBER = r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 
 
@@ -53,7 +54,8 @@ def parse_score(text: str, low: float, high: float) -> Parsed[float]:
     """The number of a scoring reply: alone, after a `score:` label, or out of the scale ("85/100") (CS1).
 
     Out of range, nan and inf have a reason. In a longer reply only a labelled number or an "n/high" counts, the last
-    one: "Step 1 … Score: 8" is 8, and a sentence with a stray number has no score."""
+    one: "Step 1 … Score: 8" is 8, and a sentence with a stray number has no score. "A score of 10 would need …" is a
+    remark where a `score:` stands, and a maximum is no score."""
     flat = re.sub(r"[*_`\"'#]", "", text).strip()
     if not flat:
         return Parsed(reason="empty")
@@ -65,8 +67,7 @@ def parse_score(text: str, low: float, high: float) -> Parsed[float]:
     )
     if alone:
         return scaled(alone[1], alone[2], low, high)
-    label = r"(?:score|rating|grade)\w{0,20}+\s*+(?:is|of|[:=])++\s*+\[*+\s*+"
-    labelled = list(re.finditer(rf"{label}({NUMBER})\]*+\s*+(?:(?:/|out of)\s*+({NUMBER}))?", flat, re.I))
+    labelled = scores(r"is|[:=]", flat) or scores("of", flat)
     found = labelled or list(
         re.finditer(rf"(?<![\w.])((?>{NUMBER}))\s*+(?:/|out of)\s*+({re.escape(f'{high:g}')})(?![\w])", flat, re.I)
     )
@@ -75,17 +76,31 @@ def parse_score(text: str, low: float, high: float) -> Parsed[float]:
     last = found[-1]
     if len({match[1] for match in found}) > 1 and not (labelled and "\n" not in flat[last.end(1) :]):
         return Parsed(reason="several_scores")
+    if re.match(r"\s*+(?:[-–—]|to\b|or\b)\s*+\d", flat[last.end() :]):
+        return Parsed(reason="several_scores")
     return scaled(last[1], last[2], low, high)
+
+
+def scores(link: str, flat: str) -> list[re.Match[str]]:
+    """The labelled numbers of a reply, each with its scale if it has one, without those that are called a maximum."""
+    label = rf"(?:score|rating|grade)\w{{0,20}}+\s*+(?:{link})++\s*+\[*+\s*+"
+    found = re.finditer(rf"{label}((?>{NUMBER}))\]*+(?:\s*+(?:/|out of)\s*+((?>{NUMBER})))?", flat, re.I)
+    return [match for match in found if not MAXIMUM.search(flat[max(0, match.start() - 20) : match.start()])]
 
 
 def scaled(number: str, scale: str | None, low: float, high: float) -> Parsed[float]:
     """The number, if it lies on the scale that was asked for."""
-    value = float(number.replace(",", "."))
-    if scale and float(scale.replace(",", ".")) != high:
+    value = decimal(number)
+    if scale and decimal(scale) != high:
         return Parsed(reason="other_scale")
     if not low <= value <= high:
         return Parsed(reason="out_of_range")
     return Parsed(value)
+
+
+def decimal(number: str) -> float:
+    """A comma stands before thousands, or as a point."""
+    return float(number.replace(",", "" if re.fullmatch(r"[-+]?\d{1,3},\d{3}", number) else "."))
 
 
 def parse_tag(text: str, tag: str) -> Parsed[str]:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from evodistill import prompt
 from evodistill.autoif.function_reply import read, runnable
 
 CODE = 'def evaluate(response):\n    return "," not in response'
@@ -49,6 +50,52 @@ def test_what_would_run_at_definition_is_left_out_and_what_the_function_needs_st
     kept = written(reply).code
     assert "requests are downloaded here" in kept and "LIMIT = 3" in kept and "import re" in kept
     assert "__main__" not in kept
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '    # True if the text follows this rule, else False: Use no commas.\n    return "," not in response',
+        '    """Use no commas."""\n    # True if it has none, else False: Use none.\n    return "," not in response',
+        "    # False: too long\n    return len(response) < 9",
+        '    follows = response.endswith(".")\n    return follows',
+        '    """Few lines."""\n    breaks = response.count("\\n")\n    return breaks < 2',
+    ],
+)
+def test_no_line_of_the_function_is_taken_for_a_test(body):
+    """The first is the comment of our own prompt, which models copy."""
+    code = f"def evaluate(response: str) -> bool:\n{body}"
+    reply = f'```python\n{code}\n\nassert evaluate("a") == True\nassert evaluate("b") == False\n```'
+    assert written(reply) == (code, [("a", True), ("b", False)], [])
+    without = written(f"```python\n{code}\n```\nFollows: a\nBreaks: b")
+    assert without == (code, [("a", True), ("b", False)], [])
+
+
+def test_our_own_prompt_filled_in_is_read():
+    asked = prompt.render("autoif/functions", constraint="Use no commas.")
+    filled = asked.replace("    ...", '    return "," not in response').replace("evaluate(...)", 'evaluate("a")', 3)
+    code, cases, bad = written(filled.replace("evaluate(...)", 'evaluate("a, b")'))
+    assert "return" in code and (cases, bad) == ([("a", True), ("a, b", False)], [])
+
+
+def test_what_fills_a_table_or_finds_an_import_belongs_to_the_function():
+    start = "try:\n    import re2 as re\nexcept ImportError:\n    import re\nBAD = set()\n"
+    start += "for word in 'ab':\n    BAD.add(word)"
+    code = f"{start}\ndef evaluate(response):\n    return not BAD & set(re.split(' ', response))"
+    tests = 'for text in ("a", "c"):\n    print(evaluate(text))\nassert evaluate("c")'
+    assert written(f"```python\n{code}\n{tests}\n```") == (code, [("c", True)], [])
+
+
+def test_a_helper_may_have_a_block_of_its_own():
+    helper = "def count(text):\n    return len(text.split())"
+    main = 'def evaluate(response):\n    return count(response) < 3\n\nassert evaluate("a") == True'
+    code, cases, _ = written(f"A helper:\n```python\n{helper}\n```\nThe check:\n```python\n{main}\n```")
+    assert helper in code and "count(response) < 3" in code and cases == [("a", True)]
+
+
+def test_a_test_may_have_several_lines_and_its_text_a_hash():
+    tests = 'assert evaluate("""a\nb""") == True\nprint(evaluate("Tell a #True story, now"))  # False'
+    assert written(f"```python\n{CODE}\n\n{tests}\n```").cases == [("a\nb", True), ("Tell a #True story, now", False)]
 
 
 def test_a_function_by_another_name_is_called_evaluate():

@@ -36,6 +36,12 @@ def test_functions_and_cases_of_all_replies_with_who_wrote_them():
     ]
 
 
+def test_a_sum_of_hundreds_of_terms_is_a_function():
+    code = "def evaluate(response):\n    return 0 < " + " + ".join(["len(response)"] * 400)
+    (done,), _ = write([A], f'```python\n{code}\n\nassert evaluate("a")\n```', samples=1)
+    assert [function["code"] for function in done.extra["functions"]] == [code]
+
+
 def test_the_same_function_in_another_layout_is_one():
     spaced = GOOD.replace('return "," not in response', "return (',' not in response)  # no commas")
     (done,), _ = write([A], GOOD, spaced)

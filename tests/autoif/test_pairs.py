@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from evodistill import RunError
 from evodistill.autoif.pairs import FILE, Pairs
 from evodistill.record import Record
 
@@ -47,6 +48,11 @@ def test_the_bound_of_what_is_chosen():
 
 def test_a_reply_that_a_function_failed_on_is_not_known_to_be_wrong():
     assert paired(reply("a", 1.0), reply("b", 0.0, unjudged=1))[0] == []
+
+
+def test_replies_that_were_never_verified_are_refused():
+    with pytest.raises(RunError, match="put the step verification before pairs"):
+        paired({"text": "a"}, {"text": "b"})
 
 
 def test_faulty_replies_are_on_no_side():

@@ -49,6 +49,9 @@ def test_the_codes_bound_excludes_eight():
         ("Good.\nFinal score: 7 out of 10", 7),
         ("10", 10),
         ("Score: 9\n\nI hope this helps!", 9),
+        ("Off topic.\nScore: 2\nA score of 10 would need an answer.", 2),
+        ("Score: 2\n(Max score: 10)", 2),
+        ("It is short.\n8", 8),
         ("Score: 11", None),
         ("It is fine.", None),
         ("", None),
@@ -88,3 +91,14 @@ def test_bad_settings_are_refused():
         Quality("judge", score="good")
     with pytest.raises(ValueError, match="candidates must be ≥ 1"):
         Quality("judge", candidates=0)
+
+
+def test_passed_replies_that_nobody_judged_are_neither_output_nor_chosen():
+    done, fake = judge(verified(passed("Judged."), passed("Unseen.", 0.9)), "Score: 9", candidates=1)
+    assert done.output == "Judged." and len(fake.asked) == 1
+    assert [reply.get("fault") for reply in done.extra["replies"]] == [None, "not_judged"]
+
+
+def test_without_a_verified_reply_it_says_which_step_is_missing():
+    done, fake = judge(verified({"text": "A drink."}))
+    assert (done.fault.reason, fake.asked) == ("none_passed", []) and "step: verification" in done.fault.detail

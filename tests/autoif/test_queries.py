@@ -116,9 +116,12 @@ def test_without_constraints_no_query_is_read():
     assert Queries(Listed(texts=()))([bad], {}) == [bad]
 
 
-def test_fewer_queries_than_asked_for_are_all_used_once():
+def test_fewer_queries_than_asked_for_are_all_used_once(caplog):
     made = children(Queries(Listed(texts=MANY.texts[:3]))(constraints("Use two words."), {}))
     assert len(made) == len({record.extra["query"] for record in made}) == 3
+    assert "3 usable, so each constraint gets these; per_constraint=16" in caplog.text
+    Queries(MANY, per_constraint=2, constraints=3)(constraints("Use two words."), {})
+    assert "1 constraints are there, constraints=3 are asked for" in caplog.text
 
 
 def test_columns_are_the_layout_of_the_reduced_form():

@@ -11,6 +11,7 @@ from evodistill.backend.fake import Fake
 from evodistill.config import build, check
 from evodistill.evolution.auto_evol import AutoEvol
 from evodistill.evolution.eliminate import Eliminator
+from evodistill.evolution.method import Method
 from evodistill.pipeline import run
 from evodistill.plan import describe
 from evodistill.record import Record, read_jsonl, read_records
@@ -230,6 +231,15 @@ def test_a_whole_run_with_the_search_can_be_read_as_a_tree_and_its_method_used_a
     made = read_records(folder / "records.jsonl")
     operation = "universal" if kept[-1]["id"] == "0" else f"candidate_{kept[-1]['id']}"
     assert {record.origin.operation for record in made if record.origin.round} == {operation, "keep_parent"}
+    # RW1: also what was asked with the method that was found
+    step = build(cfg(*common, *search, "evolution.optimizer.judge=judge").evolution)
+    parents = {record.id: record for record in made}
+    child = next(record for record in made if record.origin.operation == operation)
+    (asked,) = step.asked(parents[child.origin.parent], child)
+    assert parents[child.origin.parent].instruction in asked["content"]
+    assert (
+        operation == "universal" or Method(child.extra["method"]).fill(parents[child.origin.parent]) == asked["content"]
+    )
 
     run(cfg(*common, f"evolution.method={folder}/method.jinja"), tmp_path / "again")
     (again,) = set((tmp_path / "artifacts").glob("evolution-*")) - {folder}

@@ -68,6 +68,18 @@ def test_several_lines_stay_and_what_follows_does_not():
     assert parse_final(f"Finally Rewritten Instruction: {text}\n\nNote: I added a table.").value == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write these up:\nStep 1: boil water\nStep 4: wait\nStep 5: serve",
+        "Plan a week.\nStep 5 must be about food.",
+        "Step 1: boil. Say what follows.\nStep 6: serve",
+    ],
+)
+def test_an_instruction_may_have_steps_of_its_own(text):
+    assert parse_final(f"Finally Rewritten Instruction:\n{text}").value == text
+
+
 def test_a_reply_without_a_final_instruction_has_a_reason():
     """AE3"""
     assert parse_final("").reason == "no_final_heading"

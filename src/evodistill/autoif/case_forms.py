@@ -53,17 +53,18 @@ def labelled(match: re.Match[str]) -> Case | str:
     return (newlines(text), result is True)
 
 
-def asserted(line: str) -> Iterator[Case | str]:
+def asserted(test: str) -> Iterator[Case | str]:
     """`assert evaluate("…")`, `… == False`, `assert not …`, and `print(evaluate("…"))  # False`."""
-    tree = parsed(line)
+    tree = parsed(test)
     node = tree.body[0] if tree and tree.body else None
-    comment = re.search(r"\b(True|False)\b", line.partition("#")[2])
+    behind = test.splitlines()[(node.end_lineno or 1) - 1].encode()[node.end_col_offset :].decode() if node else ""
+    comment = re.search(r"#.*?\b(True|False)\b", behind)
     found: list[Case] = []
     if isinstance(node, ast.Assert):
         found = list(case_of(node.test, True))
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and node.value.args and comment:
         found = list(case_of(node.value.args[0], comment[1] == "True"))
-    yield from found or [f"no text and outcome: {line:.200}"]
+    yield from found or [f"no text and outcome: {test:.200}"]
 
 
 def case_of(node: ast.expr, result: bool) -> Iterator[Case]:

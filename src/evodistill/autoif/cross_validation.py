@@ -82,9 +82,11 @@ class CrossValidation:
         # one that never says true or false, whatever the case, is no judge: it neither confirms nor denies
         alive = [any(not outcome.reason and isinstance(outcome.value, bool) for outcome in row) for row in outcomes]
         kept_cases: dict[int, Case] = {}
+        judged = False
         for column, case in enumerate(cases):
             judges = [row for row, function in enumerate(functions) if alive[row] and self.may_judge(function, case)]
             if judges:
+                judged = True
                 agreement = sum(right[row][column] for row in judges) / len(judges)
                 if meets(agreement, self.case_agreement) and agreement > 0:
                     kept_cases[column] = {**case, "agreement": agreement}
@@ -106,6 +108,9 @@ class CrossValidation:
         done = with_extra(record, functions=kept, cases=list(kept_cases.values()), cross_validation=counts)
         detail = f"{len(kept_cases)} of {len(cases)} cases, {len(kept)} of {len(functions)} functions kept"
         detail += f", best accuracy {best:.2f}" + (f"; calls without a value: {errors}" if errors else "")
+        if not judged:
+            own = " of another reply" if self.leave_own_reply_out else ""
+            return done.reject("no_judge", f"{detail}; no case has a function{own} that gives true or false")
         if len(kept_cases) < self.min_kept_cases:
             return done.reject("no_agreed_case" if not kept_cases else "few_agreed_cases", detail)
         if self.both_outcomes and len({case["follows"] for case in kept_cases.values()}) < 2:

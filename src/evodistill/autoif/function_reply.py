@@ -18,11 +18,16 @@ NAME = "evaluate"
 FENCE = re.compile(r"```[ \t]*+(\w*+)[ \t]*+\n(.*?)(?:\n[ \t]*+```|\Z)", re.S)
 UNFENCED = re.compile(r"^(?:import |from |def )", re.M)
 DEF = re.compile(r"^def \w+", re.M)
+# never an indented line: that is one of the function, such as a comment copied from the prompt
 TESTS = re.compile(
-    r"^(?=assert\b|print\(|# ?Test|if __name__|(?:[^\w\n]|\d)*+(?:follows|breaks|true|false|pass|fail)\b[^\n(]*[:=])",
+    r"^(?=assert\b|print\(|# ?Test|if __name__"
+    r"|(?!\s)(?:[^\w\n]|\d)*+(?:follows|breaks|true|false|pass|fail)\b[^\n(]*[:=])",
     re.M | re.I,
 )
+TEST = re.compile(r"^(?=assert\b|print\b)", re.M)
 KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+NEEDED = (ast.Try, ast.If, ast.For, ast.While, ast.With, ast.AugAssign)  # kept unless they test or print
+TRIED = 20  # lines of a test that is written over several
 
 
 class Written(NamedTuple):
@@ -61,28 +66,54 @@ def in_json(reply: str) -> Parsed[Written] | None:
 
 
 def in_python(reply: str) -> Parsed[Written]:
-    """A Python block; the cases are labelled lines anywhere, or assertions and annotated prints in the block."""
+    """A Python block; the cases are assertions and annotated prints in it, or else labelled lines, anywhere but in the
+    function."""
     blocks = [block for _, block in FENCE.findall(reply) if DEF.search(block)]
     if not blocks and (start := UNFENCED.search(reply)):
         blocks = [unfenced(reply[start.start() :])]
     if not blocks:
         return Parsed(reason="no_code")
-    # tests end the block: each is read by itself, so that a broken one costs neither the function nor the others
-    defined = DEF.search(blocks[0])
-    tests = TESTS.search(blocks[0], defined.end() if defined else 0)
-    head, tail = (blocks[0][: tests.start()], blocks[0][tests.start() :]) if tests else (blocks[0], "")
+    # helpers may have blocks of their own before that of the function
+    last = next((number for number, block in enumerate(blocks) if f"def {NAME}(" in block), 0)
+    # tests end a block: each is read by itself, so that a broken one costs neither the function nor the others
+    parts = [split(block) for block in blocks[: last + 1]]
+    head = "\n".join(head for head, _ in parts)
     tree = parsed(head)
     if tree is None:
         return Parsed(reason="syntax")
     lines = head.splitlines()
-    code = runnable("\n".join(segment(lines, node) for node in tree.body if isinstance(node, KEPT)))
+    code = runnable("\n".join(segment(lines, node) for node in tree.body if kept(node)))
     if code.value is None:
         return Parsed(reason=code.reason)
-    cases = [labelled(match) for match in LABELLED.finditer(reply)]
-    for line in tail.splitlines():
-        if line.startswith(("assert", "print")):
-            cases += asserted(line)
+    cases = [case for _, tail in parts for test in TEST.split(tail)[1:] for case in asserted(whole(test))]
+    if not any(isinstance(case, tuple) for case in cases):
+        for read, _ in parts:
+            reply = reply.replace(read, "", 1)
+        cases += [labelled(match) for match in LABELLED.finditer(reply)]
     return Parsed(sorted_out(code.value, cases))
+
+
+def split(block: str) -> tuple[str, str]:
+    """(definitions, tests)"""
+    defined = DEF.search(block)
+    tests = TESTS.search(block, defined.end() if defined else 0)
+    return (block[: tests.start()], block[tests.start() :]) if tests else (block, "")
+
+
+def whole(test: str) -> str:
+    """The lines of a test: the first, or as many as it takes until they parse."""
+    lines = test.splitlines()[:TRIED]
+    counts = range(1, len(lines) + 1)
+    return next((code for count in counts if parsed(code := "\n".join(lines[:count]))), lines[0])
+
+
+def kept(node: ast.stmt) -> bool:
+    """Whether a statement belongs to the function: a definition, or what fills a table or finds an import for it."""
+    if not isinstance(node, NEEDED):
+        return isinstance(node, KEPT)
+    inside = list(ast.walk(node))
+    named = {name.id for name in inside if isinstance(name, ast.Name)}
+    return not named & {NAME, "__name__", "print", "input"} and not any(isinstance(part, ast.Assert) for part in inside)
 
 
 def runnable(code: str) -> Parsed[str]:

@@ -83,7 +83,7 @@ class Functions:
                 rejects.append(failed(record, number, reply, model, written.reason, reply.error))
                 continue
             code, found, bad = written.value
-            same = functions.setdefault(ast.unparse(ast.parse(code)), Function(code=code, replies=[]))
+            same = functions.setdefault(laid_out(code), Function(code=code, replies=[]))
             same["replies"].append(number)
             for text, follows in found:
                 case = cases.setdefault((text, follows), Case(text=text, follows=follows, replies=[]))
@@ -95,6 +95,14 @@ class Functions:
             reasons = told(reject.fault.reason for reject in rejects if reject.fault)
             done = done.reject("no_function", f"none of {len(replies)} replies has one: {reasons}")
         return [done, *rejects]
+
+
+def laid_out(code: str) -> str:
+    """The code in one layout, so that comments and spaces make no difference."""
+    try:
+        return ast.unparse(ast.parse(code))
+    except RecursionError:  # sums of hundreds of terms
+        return code
 
 
 def understood(reply: Completion) -> Parsed[Written]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
+from evodistill import RunError
 from evodistill.autoif import Reply, given, meets, read_bound, with_extra
 from evodistill.backend import Backend
 from evodistill.record import Made, Record, to_line
@@ -53,6 +54,8 @@ class Pairs:
     def pairs(self, record: Record) -> list[dict[str, Any]]:
         """The pairs of one instruction; none where a side is empty."""
         replies: list[Reply] = [reply for reply in given(record, "replies") if "fault" not in reply]
+        if replies and not any("pass_rate" in reply for reply in replies):
+            raise RunError("pairs: the replies have no pass rate; put the step verification before pairs")
         good = [reply for reply in replies if meets(reply.get("pass_rate", 0.0), self.chosen)]
         # a reply on which a function failed has not been shown to break the constraint
         bad = [reply for reply in replies if reply.get("pass_rate") == 0 and reply.get("unjudged") == 0]

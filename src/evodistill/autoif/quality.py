@@ -62,13 +62,18 @@ class Quality:
         return prompt.render(PROMPT, query=given(record, "query"), constraint=given(record, "constraint"), reply=reply)
 
     def chosen(self, record: Record) -> list[int]:
-        """Which replies are judged: those that passed, the highest pass rates first."""
+        """Which replies are judged: those that passed, the highest pass rates first; `candidates` at most."""
         replies: list[Reply] = given(record, "replies")
         passed = [number for number, reply in enumerate(replies) if reply.get("passed") and "fault" not in reply]
         return sorted(passed, key=lambda number: -replies[number].get("pass_rate", 0.0))[: self.candidates]
 
     def judged(self, record: Record, verdicts: Mapping[int, Completion]) -> Record:
         replies: list[Reply] = list(given(record, "replies"))
+        for number, reply in enumerate(replies):
+            if reply.get("passed") and number not in verdicts:
+                replies[number] = {**reply, "fault": "not_judged"}
+        if not verdicts:
+            return record.reject("none_passed", f"none of {len(replies)} replies is verified (step: verification)")
         for number, verdict in verdicts.items():
             score = read_score(verdict)
             if score.value is None:
@@ -89,10 +94,10 @@ class Quality:
 
 
 def read_score(verdict: Completion) -> Parsed[float]:
-    """The score of a verdict that gives reasons first: that of its last line where there is one (AutoIF asks for it
-    there), else of the whole."""
+    """The score of a verdict that gives reasons first; a number alone counts on the last line, where AutoIF asks for
+    it."""
     if verdict.error or verdict.finish_reason == "length":
         return Parsed(reason="no_verdict")
+    score = parse_score(verdict.text, LOW, HIGH)
     last = verdict.text.strip().rpartition("\n")[2]
-    score = parse_score(last, LOW, HIGH)
-    return score if score.value is not None else parse_score(verdict.text, LOW, HIGH)
+    return parse_score(last, LOW, HIGH) if score.reason == "no_score" else score

@@ -6,6 +6,7 @@ constraints stand beside the same queries, and records are paired by query and b
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from evodistill.dataset import Dataset
 from evodistill.evolution.eliminate import language
 from evodistill.record import Record, digest
 
+log = logging.getLogger(__name__)
 LAYOUTS = ("joined", "columns")
 ENDED = re.compile(r"[.?!…。？！:;][\"'”’)\]]*\Z")
 
@@ -62,6 +64,16 @@ class Queries:
         usable = [record for record in records if not record.fault]
         queries = self.queries() if usable else []
         # by hash, not by row: a subset of the constraints is no choice of the earliest
+        if usable and len(queries) < self.per_constraint:
+            log.warning(
+                "queries: %d usable, so each constraint gets these; per_constraint=%d",
+                len(queries),
+                self.per_constraint,
+            )
+        if self.constraints is not None and len(usable) < self.constraints:
+            log.warning(
+                "queries: %d constraints are there, constraints=%d are asked for", len(usable), self.constraints
+            )
         order = sorted(usable, key=lambda record: digest([self.seed, record.id]))
         rank = {record.id: number for number, record in enumerate(order)}
         out = []

@@ -91,6 +91,14 @@ class AutoEvol(Evolution):
         tell(model.name, [record for record in made[len(records) :] if record.origin.model])
         if not best:
             return made
+        if best[0].method and best[0].parent:
+            found = best[0].method.text
+            made = [
+                replace(record, extra={**record.extra, "method": found})
+                if record.origin.operation == operation
+                else record
+                for record in made
+            ]
         files = {
             "method.jinja": [best[0].method.template() if best[0].method else ""],
             "candidates.jsonl": [to_line(candidate.to_dict()) for candidate in tried],
@@ -111,7 +119,9 @@ class AutoEvol(Evolution):
         return prompt.render(self.method, instruction=record.instruction, input=record.input)
 
     def asked(self, parent: Record, child: Record) -> Chat | None:
-        """The chat whose reply made the child (RW1); None where the optimizer found another method than ours."""
+        """The chat whose reply made the child (RW1)."""
+        if found := child.extra.get("method"):  # of the optimizer
+            return chat(Method(found).fill(parent))
         ours = (child.origin.step, child.origin.operation) == (self.step, Path(self.method).stem)
         return chat(self.ask(parent)) if ours else None
 

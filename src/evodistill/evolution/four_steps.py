@@ -35,7 +35,8 @@ AFTER = re.compile(
     r"|^[ \t>*_#]*+step[ \t]*+[2-9]\b",
     re.I | re.M,
 )
-BEYOND = re.compile(r"^[ \t>*_#]*+step[ \t]*+[5-9]\b", re.I | re.M)  # a step that nobody asked for
+BEYOND = re.compile(r"^[ \t>*_#]*+step[ \t]*+[5-9][ \t*_#]*+(?:[:.)\-–—]|$)", re.I | re.M)  # one that nobody asked for
+OWN_STEP = re.compile(r"\bstep[ \t]*+\d", re.I)
 
 
 def parse_final(reply: str) -> Parsed[str]:
@@ -44,7 +45,10 @@ def parse_final(reply: str) -> Parsed[str]:
     headings = list(FINAL.finditer(reply))
     if not headings:
         return Parsed(reason="no_final_heading")
-    text = BEYOND.split(reply[headings[-1].end() :])[0]
+    text = reply[headings[-1].end() :]
+    beyond = BEYOND.search(text)
+    if beyond and not OWN_STEP.search(text, 0, beyond.start()):  # an instruction may have steps of its own
+        text = text[: beyond.start()]
     return Parsed(cleaned) if (cleaned := clean(text)) else Parsed(reason="nothing_under_heading")
 
 

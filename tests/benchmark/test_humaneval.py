@@ -30,6 +30,25 @@ def test_code_runs_with_the_tests_of_its_item(items):
     assert "def twice(number: int)" in student.asked[0].chat[0]["content"]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os, sys\nfrom pathlib import Path\ndef twice(number):\n    return number + number",
+        "try:\n    import regex as re\nexcept ImportError:\n    import re\ndef twice(n):\n    return 2 * n",
+        "def twice(number):\n    return 2 * number\nif __name__ == '__main__':\n    import doctest, os\n",
+    ],
+)
+def test_what_a_correct_program_imports_does_not_fail_it(items, code):
+    scores, _ = humaneval(items, f"```python\n{code}\n```", "", "")
+    assert scores[0].label == "passed"
+
+
+def test_imports_can_be_kept_to_the_list(items):
+    code = "```python\nimport os\ndef twice(number):\n    return 2 * number\n```"
+    scores, _ = humaneval(items, code, "", "", allow=[])
+    assert scores[0].label == "import"
+
+
 def test_an_empty_answer_a_failed_request_and_code_without_end(items):
     forever = "```python\ndef longest(words):\n    while True:\n        pass\n```"
     failed = Completion("", "error", error="no room")

@@ -13,6 +13,7 @@ from attacks import running
 from evodistill.config import identity
 from evodistill.sandbox import WAITING, Outcome, Program, box
 from evodistill.sandbox.bubblewrap import Bubblewrap
+from evodistill.sandbox.modules import HARMLESS
 
 TRUE = Outcome(True)
 
@@ -124,8 +125,8 @@ def test_a_call_that_ends_its_process_costs_itself(run):
         ("raise SystemExit", "exception", "SystemExit"),
         ("def f(x):\n    return x.upper()", "exception", "AttributeError: 'int' object"),
         ("def f(x, y):\n    return x", "exception", "TypeError"),
-        ("def f(x):\n    return __import__('os').getpid()", "exception", "ImportError: os is not allowed"),
-        ("def f(x):\n    return eval('__import__')('os').getpid()", "exception", "ImportError"),
+        ("def f(x):\n    return __import__('os').getpid()", "import", "os is not allowed"),
+        ("def f(x):\n    return eval('__import__')('os').getpid()", "import", "os is not allowed"),
         ("def f(x):\n    return input('?')", "exception", "EOFError"),
         ("def f(x):\n    return {1, 2}", "type", "returned set"),
         ("def f(x):\n    return (1, 2)", "type", "returned tuple"),
@@ -169,6 +170,24 @@ def test_other_modules_are_allowed_by_name(run):
     assert reasons(run("from os import path\ndef f(x):\n    return True", 0, allow=["os.path"])) == [""]
     assert reasons(run("import os\ndef f(x):\n    return True", 0, allow=["os.path"])) == ["import"]
     assert reasons(run("import socket, os\ndef f(x):\n    return True", 0, allow=["*"])) == [""]
+
+
+def test_an_import_is_refused_where_it_is_carried_out(run):
+    """as one that fails is: correct code takes another module, or never comes there"""
+    code = "try:\n    import {} as re\nexcept ImportError:\n    import re\ndef f(x):\n    return re.sub('a', 'b', x)\n"
+    for name in ("regex", "os", "numpy"):
+        assert run(code.format(name), "aa") == [Outcome("bb")]
+    assert run("def f(x):\n    if x:\n        import os\n    return True", 0, 1, 0) == [
+        TRUE,
+        Outcome(None, "import", "NotAllowed: os is not allowed"),
+        TRUE,
+    ]
+    assert run("def f(x):\n    return x\nif __name__ == '__main__':\n    import os", True) == [TRUE]
+
+
+def test_every_module_of_the_list_can_be_imported(run):
+    code = "".join(f"import {name}\n" for name in HARMLESS if name != "__future__") + "def f(x):\n    return True"
+    assert run(code, 0, call_seconds=10.0) == [TRUE]
 
 
 def test_a_module_from_outside_the_standard_library_can_be_allowed(run):

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 from textwrap import dedent
 
@@ -16,6 +16,7 @@ from evodistill.benchmark import Benchmark, asked, scored
 from evodistill.benchmark.items import Answer, Item
 from evodistill.metric import Score
 from evodistill.sandbox import Outcome, Program, Sandbox
+from evodistill.sandbox.modules import ANY
 
 BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.S | re.M)  # the last one may be cut off
 START = re.compile(r"^(?:import |from \w|@|class |def |async def )", re.M)
@@ -28,6 +29,7 @@ class PassAtK(Benchmark):
     passes all tests, estimated from `samples` answers (equation 1). With one answer the label says how it fared."""
 
     sandbox: Sandbox
+    allow: Sequence[str] = (ANY,)  # added to the sandbox's own: what a correct program imports must not fail it
     prompt: str
     samples: int = 1
     k: Sequence[int] = (1,)
@@ -75,8 +77,9 @@ class PassAtK(Benchmark):
             for code in given
             if code is not None
         )
+        sandbox = replace(self.sandbox, allow=(*self.sandbox.allow, *self.allow))
         # where nobody wrote code, no sandbox is needed
-        outcomes = iter(self.sandbox.run(programs) if any(code for given in codes for code in given) else ())
+        outcomes = iter(sandbox.run(programs) if any(code for given in codes for code in given) else ())
         return [
             self.judged(item, given, [None if code is None else next(outcomes)[0] for code in written])
             for item, given, written in zip(items, answers, codes, strict=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 from evodistill import RunError
 from evodistill.sandbox.box import Box
-from evodistill.sandbox.modules import ANY, HARMLESS, foreign
+from evodistill.sandbox.modules import ANY, COMMON, HARMLESS, foreign
 
 INSIDE = Path(__file__).with_name("inside")  # what runs in there
 WAITING = 64  # programs a worker whose results may wait for an earlier one: bounds the memory
@@ -38,9 +38,9 @@ class Program:
 class Outcome:
     """What one call gave back: a value of exactly the types that JSON has, or the reason why there is none.
 
-    Reasons: `syntax` (no Python), `import` (a module that is not allowed), `missing` (no such function), `size` (too
-    much code), `timeout`, `memory`, `exception`, `crash` (the process ended), `type` (no JSON value), `output` (too
-    much of it)."""
+    Reasons: `syntax` (no Python), `import` (of a module that is not allowed, not caught there), `missing` (no such
+    function), `size` (too much code), `timeout`, `memory`, `exception`, `crash` (the process ended), `type` (no JSON
+    value), `output` (too much of it)."""
 
     value: Any = None
     reason: str = ""
@@ -84,7 +84,7 @@ class Sandbox:
             "file_size": self.files_mb << 20,
             "output": self.output_kb << 10,
             "allow": None if ANY in self.allow else sorted({*HARMLESS, *self.allow}),
-            "preload": [name for name in (*HARMLESS, *self.allow) if name != ANY],
+            "preload": [name for name in (*COMMON, *self.allow) if name != ANY],
         }
 
     def open(self) -> Box:

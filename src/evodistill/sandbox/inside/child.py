@@ -51,6 +51,8 @@ def serve(code: str, function: str, calls: list, settings: dict, key: bytes, sin
         return tell(None, *refused.args)
     except MemoryError:
         return tell(None, "memory")
+    except NotAllowed as error:
+        return tell(None, "import", told(error))
     except BaseException as error:
         return tell(None, "exception", told(error))
     tell(None)
@@ -59,6 +61,8 @@ def serve(code: str, function: str, calls: list, settings: dict, key: bytes, sin
             value = called(*arguments)
         except MemoryError:
             tell(None, "memory")
+        except NotAllowed as error:
+            tell(None, "import", told(error))
         except BaseException as error:  # also SystemExit: what it ends is the call
             tell(None, "exception", told(error))
         else:
@@ -85,21 +89,21 @@ class Refused(Exception):
     """(reason, detail): code that is not run."""
 
 
+class NotAllowed(ImportError):
+    """Of a module that is not on the list."""
+
+
 def define(code: str, function: str, allow: list[str] | None) -> Callable[..., Any]:
     """Run the definitions in one fresh module, so that imports, constants and helpers are seen by the function
     (AI9)."""
     try:
-        tree = ast.parse(code)
-        compiled = compile(tree, f"<{NAME}>", "exec")
+        compiled = compile(ast.parse(code), f"<{NAME}>", "exec")
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise Refused("syntax", told(error)) from None
     # a copy of the builtins: what a program changes there, our half of the child does not see
     copied = types.ModuleType("builtins")
     copied.__dict__.update(builtins.__dict__)
     if allow is not None:
-        for name in imported(tree):
-            if not allowed(name, allow):
-                raise Refused("import", f"{name} is not allowed")
         copied.__dict__["__import__"] = guard(allow)
     module = types.ModuleType(NAME)
     module.__dict__["__builtins__"] = copied.__dict__
@@ -111,21 +115,6 @@ def define(code: str, function: str, allow: list[str] | None) -> Callable[..., A
     return found
 
 
-def imported(tree: ast.AST) -> list[str]:
-    """The dotted names of all modules that import statements name."""
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names += [joined(node, alias.name) for alias in node.names]
-    return names
-
-
-def joined(node: ast.ImportFrom, name: str) -> str:
-    return f"{'.' * node.level}{node.module or ''}.{name}"
-
-
 def allowed(name: str, allow: list[str]) -> bool:
     """Is this module, or one that it lies in, on the list?"""
     parts = name.split(".")
@@ -133,13 +122,14 @@ def allowed(name: str, allow: list[str]) -> bool:
 
 
 def guard(allow: list[str]) -> Callable[..., Any]:
-    """The import function of generated code: a name that was no literal meets the list too."""
+    """The import function of generated code. It refuses as an import fails, when it is carried out: correct programs
+    try one module and take another, or import for a part that is not run."""
     real = builtins.__import__
 
     def importing(name, globals=None, locals=None, fromlist=(), level=0):
-        wanted = [f"{name}.{item}" for item in fromlist] if fromlist else [name]
-        if level or type(name) is not str or not all(allowed(one, allow) for one in wanted):
-            raise ImportError(f"{name} is not allowed")
+        for wanted in [f"{'.' * level}{name}.{item}" for item in fromlist or ()] or [name]:
+            if level or type(name) is not str or not allowed(wanted, allow):
+                raise NotAllowed(f"{wanted} is not allowed")
         return real(name, globals, locals, fromlist, level)
 
     return importing

@@ -99,6 +99,25 @@ def test_answers_of_two_files_are_joined_by_prompt(items, file):
         assert f"ours {number}" in asked and f"theirs {number}" in asked and prompts[number] in asked
 
 
+@pytest.mark.parametrize("named", [{}, {"id": "b"}])
+def test_an_instruction_and_its_input_in_two_columns_are_one_prompt(file, named):
+    """as the items have it; without its input an instruction is another one (JD4)"""
+    items = file(
+        {"id": "a", "instruction": "Translate.", "input": "", "output": "What?"},
+        {"id": "b", "instruction": "Translate.", "input": "Guten Tag", "output": "Hello"},
+        name="items.jsonl",
+    )
+    row = {**named, "instruction": "Translate.", "input": "Guten Tag"}
+    scores, _, _ = win_rate(
+        lambda _: items, ["Better: 1", "Better: 2"], answers=file({**row, "output": "Good day"}),
+        rival_answers=file({**row, "output": "Hi"}, name="rival.jsonl"),
+    )  # fmt: skip
+    assert [(score.values["win_rate"], score.reason) for score in scores] == [(None, "no_answer"), (1, "")]
+    verdicts = file({**row, "preference": 0.7}, name="verdicts.jsonl")
+    scores = WinRate(model="student", judge="judge", data=items, preferences=verdicts)({})
+    assert [score.values["win_rate"] for score in scores] == [None, 0.7]
+
+
 def test_the_judge_and_both_sides_are_named_in_every_score(items, file):
     """JD5, JD7"""
     path = file({"instruction": "Why is the sky blue?", "output": "Scattering."}, name="mine.jsonl")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from evodistill import RunError
 from evodistill.backend import Backend, Chat, Completion, Sampling, chat
-from evodistill.benchmark.items import SHAPE, Answer, Item, check_file, paired, read, text
+from evodistill.benchmark.items import SHAPE, Answer, Item, check_file, paired, prompted, read, text
 from evodistill.dataset import Row, rows
 from evodistill.dataset.hub import download
 from evodistill.metric import Score
@@ -138,6 +138,10 @@ class Benchmark:
     def id(self, row: Mapping[str, Any], prompt: str) -> str:
         return next((str(row[key]) for key in self.ids if row.get(key) is not None), "") or digest(prompt)
 
+    def prompted(self, row: Mapping[str, Any]) -> str:
+        """The text of an item's prompt, as a row of recorded answers tells it."""
+        return prompted(row)
+
     def replies(self, items: Sequence[Item], models: Mapping[str, Backend]) -> list[Answer]:
         """One answer an item, in order; recorded or asked."""
         if self.answers:
@@ -149,7 +153,7 @@ class Benchmark:
         assert self.answers
         return [
             [Answer(told) if isinstance(told, str) else told for told in found]
-            for found in paired(self.answers, items, self.ids, text, SHAPE, self.draws)
+            for found in paired(self.answers, items, self.ids, text, SHAPE, self.draws, self.prompted)
         ]
 
 

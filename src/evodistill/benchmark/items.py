@@ -60,6 +60,11 @@ def text(row: Mapping[str, Any]) -> str | None:
     return next((row[key] for key in ANSWERS if isinstance(row.get(key), str)), None)
 
 
+def prompted(row: Mapping[str, Any]) -> str:
+    """The text of the prompt that a recorded row names; empty where it names none."""
+    return next((row[key] for key in PROMPTS if isinstance(row.get(key), str)), "")
+
+
 def paired(
     path: str,
     items: Sequence[Item],
@@ -67,6 +72,7 @@ def paired(
     told: Callable[[Mapping[str, Any]], T | None],
     shape: str,
     draws: int = 1,
+    prompted: Callable[[Mapping[str, Any]], str] = prompted,
 ) -> list[list[T | Answer]]:
     """What the rows of a file tell of the items, joined by id where a row has one, else by the text of the prompt,
     never by place (JD4). An item of which nothing is told has an Answer with the reason, `no_answer`, or `other_prompt`
@@ -79,7 +85,7 @@ def paired(
         if row.fault or not isinstance(row.value, dict):
             raise RunError(f"{row.place}: no recorded answer ({row.fault or 'no object with columns'})")
         id = next((str(row.value[key]) for key in ids if row.value.get(key) is not None), "")
-        prompt = next((row.value[key].strip() for key in PROMPTS if isinstance(row.value.get(key), str)), "")
+        prompt = prompted(row.value).strip()
         value = told(row.value)
         if value is None:
             raise RunError(f"{row.place}: this row needs {shape}")

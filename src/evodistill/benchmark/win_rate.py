@@ -73,12 +73,15 @@ class WinRate(Benchmark):
         return {self.prompt: ("instruction", "input"), self.judge_prompt: ("request", "first", "second")}
 
     def parse(self, row: Mapping[str, Any]) -> Item:
-        instruction = next((row[key] for key in ("instruction", "prompt", "question") if row.get(key)), None)
-        if not isinstance(instruction, str):
+        if not (told := instruction(row)):
             raise ValueError("no instruction, prompt or question")
-        input = row.get("input") or ""
-        whole = f"{instruction}\n{input}" if input else instruction
-        return Item(self.id(row, whole), whole, {**row, "instruction": instruction, "input": input})
+        whole = self.prompted(row)
+        return Item(self.id(row, whole), whole, {**row, "instruction": told, "input": row.get("input") or ""})
+
+    def prompted(self, row: Mapping[str, Any]) -> str:
+        """The instruction with its input below it, of an item and of a recorded row alike."""
+        told, input = instruction(row), row.get("input")
+        return f"{told}\n{input}" if told and input else told
 
     def ask(self, item: Item) -> Chat:
         return chat(prompt.render(self.prompt, instruction=item.row["instruction"], input=item.row["input"]))
@@ -88,7 +91,8 @@ class WinRate(Benchmark):
         ours, theirs = self.ours(items, models), self.theirs(items, models)
         by = {"model": named(self.model, self.answers, models), "rival": named(self.rival, self.rival_answers, models)}
         if self.preferences:
-            given = paired(self.preferences, items, self.ids, preference, "a preference, a number from 0 to 1")
+            shape = "a preference, a number from 0 to 1"
+            given = paired(self.preferences, items, self.ids, preference, shape, prompted=self.prompted)
             found = [recorded(each[0]) for each in given]
             by |= {"judge": self.preferences}
         else:
@@ -107,7 +111,7 @@ class WinRate(Benchmark):
         if self.rival:
             return asked(models[self.rival], [self.ask(item) for item in items], self.sampling)
         if self.rival_answers:
-            given = paired(self.rival_answers, items, self.ids, text, SHAPE)
+            given = paired(self.rival_answers, items, self.ids, text, SHAPE, prompted=self.prompted)
             return [Answer(each[0]) if isinstance(each[0], str) else each[0] for each in given]
         outputs = [item.row.get("output") for item in items]
         if not self.preferences and not any(outputs):
@@ -151,6 +155,11 @@ class WinRate(Benchmark):
             found = resampled(controlled, columns, f"{self.seed}:length", resamples=500)
             told["length_controlled_win_rate"] = {0: found | lacking}
         return told
+
+
+def instruction(row: Mapping[str, Any]) -> str:
+    found = next((row[key] for key in ("instruction", "prompt", "question") if row.get(key)), "")
+    return found if isinstance(found, str) else ""
 
 
 def named(role: str | None, path: str | None, models: Mapping[str, Backend]) -> str:

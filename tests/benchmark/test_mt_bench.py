@@ -1,12 +1,15 @@
 import json
 
 import pytest
+from repository import FAKES
 
 from evodistill import RunError
 from evodistill.backend import Completion
 from evodistill.backend.fake import Fake
 from evodistill.benchmark.items import Answer
 from evodistill.benchmark.mt_bench import MTBench, parse_rating
+from evodistill.pipeline import run
+from evodistill.record import read_jsonl
 
 FAILED = Completion("", "error", error="no room")
 
@@ -83,6 +86,38 @@ def test_recorded_answers_and_references_in_fastchats_form(items, file):
     assert [score.values["mt_bench"] for score in scores] == [5, None, 5]
     assert scores[1].reason == "no_answer"
     assert "A card." in judge.asked[1].chat[0]["content"] and "A rhyme." in judge.asked[1].chat[0]["content"]
+
+
+@pytest.mark.parametrize("form", ["turns", "choices"])
+def test_a_run_reads_recorded_answers(cfg, items, file, tmp_path, form):
+    turns = ["Sea.", "Free."]
+    path = file(
+        {"question_id": 1, "turns": turns} if form == "turns" else {"question_id": 1, "choices": [{"turns": turns}]}
+    )
+    settings = [f"benchmark.mt_bench.data={items('mt_bench')}", f"benchmark.mt_bench.answers={path}"]
+    run(
+        cfg(*FAKES, "+benchmark=[mt_bench]", "steps=[]", "metric=[]", f"artifacts={tmp_path}/a", *settings),
+        tmp_path / "run",
+    )
+    rows = list(read_jsonl(tmp_path / "run/scores/mt_bench.jsonl"))
+    assert [row["reason"] == "no_answer" for row in rows] == [False, True, True]
+
+
+def test_a_turn_of_null_is_no_answer(items, file):
+    path = file({"question_id": 1, "turns": ["Sea.", None]}, {"question_id": 2, "turns": [None, None]})
+    scores, _, _, judge = mt_bench(items, (), ["[[5]]"], answers=path)
+    assert [(score.reason, score.values["mt_bench_turn_1"]) for score in scores[:2]] == [
+        ("no_answer", 5),
+        ("no_answer", None),
+    ]
+    assert len(judge.asked) == 1
+
+
+@pytest.mark.parametrize("row", [{"question_id": 1, "reply": "x"}, {"question_id": 1, "choices": [{}]}, ["x"]])
+def test_references_of_another_form_are_one_line(items, file, row):
+    benchmark = MTBench(model="student", judge="judge", data=items("mt_bench"), references=file(row))
+    with pytest.raises(RunError, match=r"given.jsonl:1: no reference answers \(this row needs 'turns' as a list"):
+        benchmark.ready()
 
 
 def test_a_row_that_is_no_pair_of_turns_is_one_line(items, file):

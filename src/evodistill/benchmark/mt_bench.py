@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from evodistill import prompt
+from evodistill import RunError, prompt
 from evodistill.backend import Backend, Chat, Sampling, chat
 from evodistill.benchmark import Benchmark, asked, scored
 from evodistill.benchmark.items import Answer, Item, check_file, paired, read
@@ -68,6 +68,12 @@ class MTBench(Benchmark):
         given = {"turns": turns, "category": row.get("category") or "", "reference": row.get("reference") or []}
         return Item(self.id(row, turns[0]), turns[0], given)
 
+    def ready(self) -> None:
+        items = self.items()
+        self.referred()
+        if self.answers:
+            self.conversations(items, {})
+
     def __call__(self, models: Mapping[str, Backend]) -> list[Score]:
         items = self.items()
         conversations = self.conversations(items, models)
@@ -103,8 +109,13 @@ class MTBench(Benchmark):
         return [[answer, by_place.get(i, Answer(reason="no_first_answer"))] for i, answer in enumerate(first)]
 
     def referred(self) -> dict[str, list[str]]:
-        rows = [row.value for row in read(self.references)] if self.references else []
-        return {self.id(row, ""): list(row["choices"][0]["turns"]) for row in rows}  # type: ignore[arg-type,index]
+        found: dict[str, list[str]] = {}
+        for row in read(self.references) if self.references else ():
+            turns = listed(row.value) if isinstance(row.value, dict) else None
+            if row.fault or turns is None:
+                raise RunError(f"{row.place}: no reference answers ({row.fault or f'this row needs {SHAPE}'})")
+            found[self.id(row.value, "")] = [turn if isinstance(turn, str) else "" for turn in turns]  # type: ignore[arg-type]
+        return found
 
     def grading(self, item: Item, turns: Turns, reference: Sequence[str], turn: int) -> Chat:
         given = {"question": item.row["turns"][turn], "reference": reference[turn], "answer": turns[turn].text}
@@ -142,10 +153,23 @@ def dialogue(item: Item, first: Answer) -> Chat:
 
 
 def recorded_turns(row: Mapping[str, Any]) -> list[Answer] | None:
-    """The two answers of a row: `turns`, `response` or `answer` is a list of two, or FastChat's first choice has it."""
-    given = row["choices"][0] if row.get("choices") else row
+    turns = listed(row)
+    return None if turns is None else [said(turn) for turn in turns]
+
+
+def listed(row: Mapping[str, Any]) -> list[Any] | None:
+    """The two turns of a row: `turns`, `response` or `answer` is a list of two, or FastChat's first choice has it."""
+    choices = row.get("choices")
+    given = choices[0] if isinstance(choices, list) and choices else row
+    if not isinstance(given, Mapping):
+        return None
     turns = next((given[key] for key in ("turns", "response", "answer") if key in given), None)
-    return [Answer(str(turn)) for turn in turns] if isinstance(turns, list) and len(turns) == 2 else None
+    return turns if isinstance(turns, list) and len(turns) == 2 else None
+
+
+def said(turn: object) -> Answer:
+    """A turn of null is none, and not the text None."""
+    return Answer(str(turn)) if isinstance(turn, str | int | float) else Answer(reason="no_answer")
 
 
 def parse_rating(reply: Answer) -> Verdict:

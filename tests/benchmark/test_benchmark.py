@@ -24,6 +24,9 @@ def answers(path, items=THREE, ids=("id",), draws=1):
     return paired(path, items, ids, text, "an answer", draws)
 
 
+GOLD = [Item("1", "One?", {"answer": "#### 1", "text": "a task"}), Item("2", "Two?", {"answer": "#### 2"})]
+
+
 def test_a_model_gives_a_score_an_item_whose_seed_is_the_items_id(items):
     student = Fake.scripted("#### 22", "I think 34", "no idea", "#### -4", "")
     scores = GSM8K(model="student", data=items("gsm8k"))({"student": student})
@@ -71,6 +74,26 @@ def test_an_item_without_an_answer_and_an_answer_to_another_wording_have_a_reaso
 def test_a_file_of_answers_that_does_not_fit_is_one_line(file, rows, message):
     with pytest.raises(RunError, match=message):
         answers(file(*rows))
+
+
+def test_the_items_own_column_is_not_taken_for_the_answer(file):
+    """rows of a test with the answers in a column more; without that its column is the answer"""
+    path = file(
+        {"id": "1", "answer": "#### 1", "text": "a task", "output": "It is 5"},
+        {"id": "2", "answer": "#### 2", "completion": "#### 2", "output": "#### 2"},
+    )
+    assert answers(path, GOLD) == [["It is 5"], ["#### 2"]]
+    with pytest.raises(RunError, match="this row needs an answer"):
+        answers(file({"id": "1", "answer": "#### 1", "output": None}), GOLD)
+    assert answers(file({"id": "1", "answer": "#### 1"}, {"id": "2", "answer": "two"}), GOLD) == [["#### 1"], ["two"]]
+
+
+def test_several_columns_that_may_be_the_answer_are_one_line(file):
+    path = file({"id": "2", "answer": "2", "output": "It is 5"})
+    with pytest.raises(
+        RunError, match=r"given.jsonl:1: any of the columns answer, output may be the answer; leave one"
+    ):
+        answers(path, GOLD)
 
 
 def test_a_missing_file_is_found_before_anything_runs(cfg, items):

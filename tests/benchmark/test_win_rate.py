@@ -189,6 +189,18 @@ def test_recorded_verdicts_need_nobody(items, file):
         benchmark({})
 
 
+@pytest.mark.parametrize("cell", ["", "n/a", None, float("nan"), "nan", []])
+def test_a_verdict_that_is_none_is_a_reason(items, file, cell):
+    path = file(
+        {"prompt": "Why is the sky blue?", "preference": "0.8"},
+        {"prompt": "What is the opposite of cold?", "preference": cell},
+    )
+    benchmark = WinRate(model="student", judge="judge", data=items("win_rate"), preferences=path)
+    benchmark.ready()
+    scores = benchmark({})
+    assert [(score.values["win_rate"], score.reason) for score in scores[2:]] == [(0.8, ""), (None, "no_preference")]
+
+
 def test_the_leaderboard_comes_out_of_the_published_preferences(shared, file):
     """AlpacaEval 2: win rate, its standard error, wins, draws"""
     folder = shared / "data/alpaca_eval"

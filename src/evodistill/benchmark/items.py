@@ -55,9 +55,16 @@ def read(path: str) -> Iterator[Row]:
                 yield Row(f"{path}:{number}", json.loads(line))
 
 
-def text(row: Mapping[str, Any]) -> str | None:
-    """The answer that a recorded row holds."""
-    return next((row[key] for key in ANSWERS if isinstance(row.get(key), str)), None)
+def text(row: Mapping[str, Any], item: Item) -> str | None:
+    """The answer that a recorded row holds. Of several columns one that repeats the item's own (its gold answer, its
+    task) is none; ValueError where more are left that differ."""
+    there = [key for key in ANSWERS if key in row]
+    if len(there) > 1:
+        there = [key for key in there if row[key] != item.row.get(key)]
+    there = [key for key in there if isinstance(row[key], str)]
+    if len({row[key] for key in there}) > 1:
+        raise ValueError(f"any of the columns {', '.join(there)} may be the answer; leave one")
+    return row[there[0]] if there else None
 
 
 def prompted(row: Mapping[str, Any]) -> str:
@@ -69,7 +76,7 @@ def paired(
     path: str,
     items: Sequence[Item],
     ids: Sequence[str],
-    told: Callable[[Mapping[str, Any]], T | None],
+    told: Callable[[Mapping[str, Any], Item], T | None],
     shape: str,
     draws: int = 1,
     prompted: Callable[[Mapping[str, Any]], str] = prompted,
@@ -78,6 +85,7 @@ def paired(
     never by place (JD4). An item of which nothing is told has an Answer with the reason, `no_answer`, or `other_prompt`
     where the id is the item's and the prompt is not; rows of other items are counted in the log."""
     found: dict[str, list[T | Answer]] = {item.id: [] for item in items}
+    by_id = {item.id: item for item in items}
     prompts = {item.id: item.prompt.strip() for item in items}
     by_prompt = {prompt: id for id, prompt in prompts.items()}
     others = 0
@@ -86,17 +94,20 @@ def paired(
             raise RunError(f"{row.place}: no recorded answer ({row.fault or 'no object with columns'})")
         id = next((str(row.value[key]) for key in ids if row.value.get(key) is not None), "")
         prompt = prompted(row.value).strip()
-        value = told(row.value)
-        if value is None:
-            raise RunError(f"{row.place}: this row needs {shape}")
         id = id if id in found else by_prompt.get(prompt, "")
         if not id:
             others += 1
-        elif len(found[id]) == draws:
+            continue
+        try:
+            value = told(row.value, by_id[id])
+        except ValueError as error:
+            raise RunError(f"{row.place}: {error}") from None
+        if value is None:
+            raise RunError(f"{row.place}: this row needs {shape}")
+        if len(found[id]) == draws:
             raise RunError(f"{row.place}: item {id} has more than {draws} answer{'s' * (draws > 1)}")
-        else:
-            same = not prompt or prompt == prompts[id]
-            found[id].append(value if same else Answer(prompt, "other_prompt"))
+        same = not prompt or prompt == prompts[id]
+        found[id].append(value if same else Answer(prompt, "other_prompt"))
     lacking = sum(not given for given in found.values())
     if lacking == len(found):
         raise RunError(

@@ -152,7 +152,7 @@ def dialogue(item: Item, first: Answer) -> Chat:
     ]
 
 
-def recorded_turns(row: Mapping[str, Any]) -> list[Answer] | None:
+def recorded_turns(row: Mapping[str, Any], item: Item) -> list[Answer] | None:
     turns = listed(row)
     return None if turns is None else [said(turn) for turn in turns]
 

@@ -7,6 +7,7 @@ without one there is no value, and no tie (JD3). Answers are joined to the promp
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -166,9 +167,17 @@ def named(role: str | None, path: str | None, models: Mapping[str, Backend]) -> 
     return path or (models[role].name if role in models else "")  # type: ignore[index]
 
 
-def preference(row: Mapping[str, Any]) -> float | None:
-    value = row.get("preference")
-    return float(value) if isinstance(value, int | float | str) and 0 <= float(value) <= 1 else None
+def preference(row: Mapping[str, Any], item: Item) -> float | Answer | None:
+    """A cell that is empty or no number is a judge that gave none."""
+    if "preference" not in row:
+        return None
+    try:
+        value = float(row["preference"])
+    except (TypeError, ValueError):
+        value = math.nan
+    if math.isnan(value):
+        return Answer(str(row["preference"] or ""), "no_preference")
+    return value if 0 <= value <= 1 else None
 
 
 def recorded(value: float | Answer) -> Comparison:

@@ -18,7 +18,11 @@ from evodistill.benchmark import Benchmark, scored
 from evodistill.benchmark.items import Answer, Item
 from evodistill.metric import Score
 
-NUMBER = re.compile(r"(?<![\w.])[-−+]?[$€£]?\s?(\d[\d,]*(?:\.\d+)?|\.\d+)")  # a full stop behind it ends the sentence
+NUMBER = re.compile(
+    r"(?<!\w)(?<!\d\.)"  # behind "is..." or "Rs." it is one, within a word or 1.2.3 it is none
+    r"(?:[-−+](?:[$€£] ?)?|[$€£] ?[-−+]?)?"  # a sign touches its number: "- 18" is a dash, or an item of a list
+    r"(\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<!\.)\.\d+)"  # a full stop behind it ends the sentence
+)
 MARKED = re.compile(r"####(.*)")
 
 
@@ -70,4 +74,4 @@ def flexible(text: str) -> Decimal | None:
 def value(found: re.Match[str]) -> Decimal:
     """1,000 and $1000.00 are the same."""
     number = Decimal(found[1].replace(",", ""))
-    return -number if found[0][0] in "-−" else number
+    return -number if re.search("[-−]", found[0]) else number

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,11 @@ def test_alpaca_keys_come_first():
 def test_a_lone_surrogate_is_written_as_valid_utf8():
     line = to_line(Record.seed("broken \ud800 text").to_dict())
     assert line.encode("utf-8") and "\\ud800" in line
+
+
+def test_what_json_does_not_know_is_null():
+    value = {"x": [float("nan"), -float("inf"), 0.5], "text": "\ud800ü"}
+    assert json.loads(to_line(value), parse_constant=pytest.fail) == {"x": [None, None, 0.5], "text": "\ud800ü"}
 
 
 def test_ids_are_the_same_on_every_machine():

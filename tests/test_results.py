@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from evodistill import results
+from evodistill.metric import Score
 from evodistill.record import Record
 from evodistill.results import RESAMPLES, by_round, summarize, summary
 
@@ -44,6 +45,15 @@ def test_the_interval_of_very_many_values_is_that_of_the_bootstrap_but_for_chanc
 @pytest.mark.parametrize(("values", "interval"), [([], None), ([3.0], None), ([None], None), ([2.0] * 5, [2.0, 2.0])])
 def test_too_few_or_equal_values_have_no_made_up_interval(values, interval):
     assert summary(values, "seed")["ci95"] == interval
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_is_missing(odd):
+    """one NaN would be the mean of all"""
+    found = summary([1.0, odd, None, 3.0], "seed")
+    assert (found["mean"], found["n"], found["unparsed"]) == (2.0, 2, 2)
+    score = Score("a", "a", 0, "", {"x": odd, "y": 1.0})
+    assert (dict(score.values), score.reason) == ({"x": None, "y": 1.0}, "not_finite")
 
 
 def test_rounds_are_summed_up_apart():

@@ -146,12 +146,21 @@ STORED = ("id", "instruction", "input", "output", *ORIGIN)
 
 def to_line(value: Mapping[str, Any]) -> str:
     """One JSON line of real characters; lone surrogates are escaped so that the file stays valid UTF-8."""
-    line = json.dumps(value, ensure_ascii=False)
+    line = to_json(value)
     try:
         line.encode("utf-8")
     except UnicodeEncodeError:
-        line = json.dumps(value)
+        line = json.dumps(json.loads(line))
     return line + "\n"
+
+
+def to_json(value: object, indent: int | None = None) -> str:
+    """JSON of real characters, as any reader takes it: NaN and infinities are null."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        known = json.loads(json.dumps(value), parse_constant=lambda name: None)
+        return json.dumps(known, indent=indent, ensure_ascii=False)
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

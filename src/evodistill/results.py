@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +55,7 @@ def summary(values: Sequence[float | None], seed: str) -> dict[str, Any]:
     """Mean and 95 % bootstrap interval (BCa, Efron 1987) of the values that are there; n; how many are missing."""
     import numpy as np
 
-    there = np.array([value for value in values if value is not None], float)
+    there = np.array([value for value in values if value is not None and math.isfinite(value)], float)
     out: dict[str, Any] = {"mean": None, "ci95": None, "n": len(there), "unparsed": len(values) - len(there)}
     if len(there):
         out["mean"] = float(there.mean())

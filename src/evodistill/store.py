@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from evodistill import RunError
-from evodistill.record import digest
+from evodistill.record import digest, to_json
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Store:
                 for name, given in files.items()
             }
             whole = {**manifest, "files": written, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-            write_text(folder / "manifest.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+            write_text(folder / "manifest.json", to_json(whole, indent=1) + "\n")
         return whole
 
 
@@ -122,7 +122,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value, indent=1) + "\n")
 
 
 @contextmanager

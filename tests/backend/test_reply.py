@@ -129,6 +129,16 @@ def test_a_zero_in_the_usage_is_a_report_and_a_hole_is_none():
         assert read(200, {}, json.dumps(GOOD | {"usage": usage}).encode(), 0)[1] == billed
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "nan"])
+def test_a_log_probability_that_is_no_number_is_a_fault(value):
+    """Python's JSON reads NaN, and one of them would be the mean of all"""
+    for place in (("logprob",), ("top_logprobs", 0, "logprob")):
+        body = json.dumps(with_change(("choices", 0, "logprobs", "content", 0, *place), value)).encode()
+        outcome, billed = read(200, {}, body, 2)
+        assert isinstance(outcome, Completion) and "no log-probabilities, or no numbers" in outcome.error
+        assert billed == (7, 2)
+
+
 def test_the_most_probable_token_is_told_where_a_server_counts_the_chosen_one_LP2():
     """vLLM's server: the chosen token first, then the best ones, cut at top_logprobs"""
     listed = [{"token": "x", "logprob": -9.0}, {"token": "As", "logprob": -0.5}]

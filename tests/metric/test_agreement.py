@@ -54,6 +54,12 @@ def test_the_interval_holds_the_value_and_narrows_with_n():
     assert widths[1] < widths[0] / 5
 
 
+def test_a_mark_that_is_no_number_is_missing():
+    found = agreement(scores([(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]), "a", "b")[1]
+    odd = scores([(1.0, 1.0), (2.0, 2.0), (3.0, 3.0), (2.0, float("nan")), (float("inf"), 1.0)])
+    assert agreement(odd, "a", "b")[1] == found | {"unparsed": 2}
+
+
 def test_judges_who_always_say_the_same_have_no_kappa():
     (found,) = agreement(scores([(3.0, 3.0)] * 4), "a", "b").values()
     assert found == {"mean": None, "ci95": None, "n": 4, "unparsed": 0}

@@ -38,6 +38,15 @@ def test_a_token_of_no_probability_is_kept_as_a_number_json_knows():
     assert confidence(reply)["logprobs"] == {"chosen": [-100.0], "top": [0.0]}
 
 
+def test_a_log_probability_that_is_no_number_leaves_none(seeds):
+    """before, and where a record of an earlier run has one"""
+    nan = math.nan
+    for position in ((("a", nan), ("b", -1.0)), (("a", -1.0), ("b", nan))):
+        assert confidence(replace(REPLY, logprobs=(((("a", 0.0)),), position))) == {}
+    (score,) = Logprob()(evolved(seeds[:1], [0.0, nan]), {})
+    assert set(score.values.values()) == {None} and score.reason == "no_logprobs"
+
+
 def test_the_evolution_keeps_them_with_the_record_that_they_made(seeds):
     """LP4"""
     step = EvolInstruct(model="evolver", rounds=1, max_positions=2, sampling=Sampling(logprobs=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,15 +79,18 @@ def completion(reply: Any, billed: tuple[int, int], top: int) -> Completion | Ag
         chosen = tuple(alternatives(position, top) for position in (choice.get("logprobs") or {})["content"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return failed(
-            "the server gave no log-probabilities: set sampling.logprobs=0, or allow them in the server", billed
+            "the server gave no log-probabilities, or no numbers: set sampling.logprobs=0, or allow them in the server",
+            billed,
         )
     return Completion(text, reason, *billed, logprobs=chosen)
 
 
 def alternatives(position: Mapping[str, Any], top: int) -> tuple[tuple[str, float], ...]:
     """[(chosen token, log-probability), …]: servers list the chosen token among the `top` alternatives as well, we
-    don't."""
+    don't. ValueError where one is no number (Python's JSON reads NaN); −∞ is one."""
     chosen, *listed = ((str(one["token"]), float(one["logprob"])) for one in (position, *position["top_logprobs"]))
+    if not all(value < math.inf for _, value in (chosen, *listed)):
+        raise ValueError("a log-probability is NaN or +∞")
     best = sorted(listed, key=lambda other: -other[1])[:top]
     if chosen in best:
         best.remove(chosen)

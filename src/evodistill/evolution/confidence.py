@@ -6,6 +6,7 @@ evolved once more, and looked at five).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from evodistill.backend import Completion
@@ -16,10 +17,11 @@ LOWEST = -100.0  # of a token that top_p or a server has set to −∞: JSON kno
 
 def confidence(reply: Completion, most: int | None = None) -> dict[str, Any]:
     """{"logprobs": {"chosen": […], "top": […]}}, a value per output position, `most` of them at most; empty where the
-    request did not ask for log-probabilities. `top` is the most probable token's, whether or not it was drawn (LP2)."""
-    if not reply.logprobs:
-        return {}
+    request did not ask for log-probabilities, or one is no number. `top` is the most probable token's, whether or not
+    it was drawn (LP2)."""
     positions = reply.logprobs[:most]
+    if not positions or any(math.isnan(value) for position in positions for _, value in position):
+        return {}
     return {
         "logprobs": {
             "chosen": [kept(position[0][1]) for position in positions],

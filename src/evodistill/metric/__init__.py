@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,8 @@ from evodistill.record import Record
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a metric says of one record. A value is None where there is none, and `reason` says why."""
+    """What a metric says of one record. A value is None where there is none, and `reason` says why; NaN or an infinity
+    is none (`not_finite`)."""
 
     id: str
     seed: str  # root of the record's line: what results are paired by
@@ -22,6 +24,12 @@ class Score:
     reason: str = ""
     raw: str = ""  # the reply that could not be parsed
     extra: Mapping[str, Any] = field(default_factory=dict)  # JSON-able, what a figure needs beside the values
+
+    def __post_init__(self) -> None:
+        odd = [name for name, value in self.values.items() if value is not None and not math.isfinite(value)]
+        if odd:  # one of them would be the mean of all
+            object.__setattr__(self, "values", {**self.values, **dict.fromkeys(odd)})
+            object.__setattr__(self, "reason", self.reason or "not_finite")
 
     @classmethod
     def of(cls, record: Record, values: Mapping[str, float | None], **more: Any) -> Score:

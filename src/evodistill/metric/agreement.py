@@ -6,6 +6,7 @@ out in means and variances it needs no list of classes, so that it holds for sco
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,8 @@ def agreement(scores: Iterable[Score], first: str, second: str) -> dict[int, dic
 def summary(pairs: Sequence[tuple[float | None, float | None]], seed: str) -> dict[str, Any]:
     import numpy as np
 
-    both = np.array([pair for pair in pairs if None not in pair], float).reshape(-1, 2)
+    whole = [pair for pair in pairs if all(mark is not None and math.isfinite(mark) for mark in pair)]
+    both = np.array(whole, float).reshape(-1, 2)
     found: dict[str, Any] = {"mean": None, "ci95": None, "n": len(both), "unparsed": len(pairs) - len(both)}
     if len(both):
         value = float(kappa(both[:, 0], both[:, 1]))

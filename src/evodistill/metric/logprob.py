@@ -52,7 +52,7 @@ class Logprob:
             return Score.of(record, dict.fromkeys(VALUES), reason="not_evolved")
         kept = record.extra.get("logprobs") or {}
         top, chosen = kept.get("top", ()), kept.get("chosen", ())
-        if not top:
+        if not top or any(map(math.isnan, (*top, *chosen))):
             return Score.of(record, dict.fromkeys(VALUES), reason="no_logprobs")
         best, drawn = [math.exp(value) for value in top], [math.exp(value) for value in chosen]
         values = (

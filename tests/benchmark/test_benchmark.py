@@ -145,6 +145,24 @@ def test_a_compressed_file_is_read_as_it_is(items, tmp_path):
     assert len(GSM8K(model="student", data=str(path)).items()) == 5
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b'{"a": 1}\n\n{"a":\n'), r"items.jsonl.gz:3: no recorded answer \(broken JSON"),
+        (b"no gzip", r"items.jsonl.gz:1: damaged .gz file, or none from here on \(Not a gzipped file"),
+        (
+            gzip.compress(b'{"id": "1", "text": "a"}\n')[:-4],
+            r"items.jsonl.gz:1: damaged .gz file.*\(Compressed file ended",
+        ),
+    ],
+)
+def test_a_broken_compressed_file_is_one_line(tmp_path, content, message):
+    path = tmp_path / "items.jsonl.gz"
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=message):
+        answers(str(path), draws=9)
+
+
 def test_the_sources_are_the_content_of_the_files_or_the_name_on_the_hub(cfg, items, file):
     composed = cfg("+benchmark=[gsm8k]")
     assert build(composed.benchmark.gsm8k).sources == ("hub:openai/gsm8k@main",)

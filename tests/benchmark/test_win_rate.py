@@ -163,11 +163,19 @@ def test_lengths_are_kept_and_controlled_for(items):
     assert 0 < found["mean"] < 1 and found["n"] == 4 and found["ci95"][0] <= found["mean"] <= found["ci95"][1]
 
 
-def test_items_without_answers_of_a_rival_are_one_line(items):
-    with pytest.raises(RunError, match="the items have no output to compare with; set rival or rival_answers"):
-        WinRate(model="student", judge="judge", data=items("gsm8k"))(
-            {"student": Fake.scripted(*"abcde"), "judge": Fake("j")}
-        )
+def test_items_without_answers_of_a_rival_are_one_line_before_the_model_is_asked(items):
+    benchmark = WinRate(model="student", judge="judge", data=items("gsm8k"))
+    for ask in (benchmark.ready, lambda: benchmark({"student": Fake.scripted(*"abcde"), "judge": Fake("j")})):
+        with pytest.raises(RunError, match="the items have no output to compare with; set rival or rival_answers"):
+            ask()
+    WinRate(model="student", judge="judge", data=items("gsm8k"), rival="teacher").ready()
+
+
+@pytest.mark.parametrize("key", ["answers", "rival_answers", "preferences"])
+def test_a_file_of_another_test_is_found_at_the_start(items, file, key):
+    given = {key: file({"id": "x", "output": "y", "preference": 1})}
+    with pytest.raises(RunError, match="none of its 1 answers names one of the 4 items"):
+        WinRate(model="student", judge="judge", data=items("win_rate"), **given).ready()
 
 
 def test_recorded_verdicts_need_nobody(items, file):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import json
 import logging
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,10 +49,14 @@ def read(path: str) -> Iterator[Row]:
     if file.suffix != ".gz":
         yield from rows.read(file)
         return
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield Row(f"{path}:{number}", json.loads(line))
+    place = f"{file}:1"
+    try:
+        with gzip.open(file, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
+            for row in rows.parsed(file, lines):
+                place = row.place
+                yield row
+    except (OSError, EOFError, zlib.error) as error:  # no gzip, cut off, damaged
+        raise RunError(f"{place}: damaged .gz file, or none from here on ({error})") from None
 
 
 def text(row: Mapping[str, Any], item: Item) -> str | None:

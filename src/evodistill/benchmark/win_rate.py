@@ -87,14 +87,20 @@ class WinRate(Benchmark):
     def ask(self, item: Item) -> Chat:
         return chat(prompt.render(self.prompt, instruction=item.row["instruction"], input=item.row["input"]))
 
+    def ready(self) -> None:
+        super().ready()
+        items = self.items()
+        if not self.rival:
+            self.theirs(items, {})
+        if self.preferences:
+            self.preferred(items)
+
     def __call__(self, models: Mapping[str, Backend]) -> list[Score]:
         items = self.items()
         ours, theirs = self.ours(items, models), self.theirs(items, models)
         by = {"model": named(self.model, self.answers, models), "rival": named(self.rival, self.rival_answers, models)}
         if self.preferences:
-            shape = "a preference, a number from 0 to 1"
-            given = paired(self.preferences, items, self.ids, preference, shape, prompted=self.prompted)
-            found = [recorded(each[0]) for each in given]
+            found = self.preferred(items)
             by |= {"judge": self.preferences}
         else:
             found = self.judged(items, ours, theirs, models[self.judge])
@@ -118,6 +124,13 @@ class WinRate(Benchmark):
         if not self.preferences and not any(outputs):
             raise RunError("benchmark.win_rate: the items have no output to compare with; set rival or rival_answers")
         return [Answer(said) if isinstance(said, str) else Answer(reason="no_rival_answer") for said in outputs]
+
+    def preferred(self, items: Sequence[Item]) -> list[Comparison]:
+        """The recorded verdicts."""
+        assert self.preferences
+        shape = "a preference, a number from 0 to 1"
+        given = paired(self.preferences, items, self.ids, preference, shape, prompted=self.prompted)
+        return [recorded(each[0]) for each in given]
 
     def judged(
         self, items: Sequence[Item], ours: Sequence[Answer], theirs: Sequence[Answer], judge: Backend

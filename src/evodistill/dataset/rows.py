@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -92,13 +92,17 @@ def text(path: Path, newline: str) -> TextIO:
 def jsonl(path: Path) -> Iterator[Row]:
     """Splits at newlines only: U+2028 and its like are text. Blank lines are no rows."""
     with text(path, newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if line.isspace():
-                continue
-            try:
-                yield Row(f"{path}:{number}", DECODER.decode(line.rstrip("\r\n")), raw=line)
-            except BROKEN as error:
-                yield Row(f"{path}:{number}", fault=f"broken JSON, {explain(error)}", raw=line)
+        yield from parsed(path, file)
+
+
+def parsed(path: Path, lines: Iterable[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
+        if line.isspace():
+            continue
+        try:
+            yield Row(f"{path}:{number}", DECODER.decode(line.rstrip("\r\n")), raw=line)
+        except BROKEN as error:
+            yield Row(f"{path}:{number}", fault=f"broken JSON, {explain(error)}", raw=line)
 
 
 def explain(error: BaseException) -> str:

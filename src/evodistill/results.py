@@ -39,8 +39,10 @@ def summarize(rows: Iterable[Mapping[str, Any]], seed: int) -> dict[str, dict[st
     for row in rows:
         for name, value in row["values"].items():
             values.setdefault(name, {}).setdefault(row["round"], []).append(value)
-            if row["label"] is not None:
-                labels.setdefault(name, {}).setdefault(row["round"], Counter())[row["label"]] += 1
+            # a second judge's value has a label of its own
+            label = row.get("extra", {}).get("labels", {}).get(name, row["label"])
+            if label is not None:
+                labels.setdefault(name, {}).setdefault(row["round"], Counter())[label] += 1
     return {
         name: {
             str(number): summary(given, f"{seed}:{name}:{number}")

@@ -52,5 +52,13 @@ def test_unparsed_replies_are_counted_and_stay_out_of_the_mean(seeds):
     assert summary["counts"] == {"easy": 1, "hard": 2}
 
 
+def test_each_of_two_judges_has_the_counts_of_its_own_labels(seeds):
+    judges = {"judge": Fake.scripted("easy", "hmm", "hard"), "other": Fake.scripted("very easy", "hard", "hmm")}
+    scores = ComplexityRate("judge", second="other")(seeds[:3], judges)
+    found = summarize([score.to_dict() for score in scores], 0)
+    assert found["complexity_rate"]["0"]["counts"] == {"easy": 1, "hard": 1}
+    assert found["complexity_rate_second"]["0"]["counts"] == {"very easy": 1, "hard": 1}
+
+
 def test_no_records():
     assert rate([])[0] == []

@@ -38,7 +38,8 @@ def judged(
 
 
 def beside(scores: Sequence[Score], others: Sequence[Score], name: str) -> list[Score]:
-    """The scores of one judge, with those of a second one as the value `name`_second."""
+    """The scores of one judge, with those of a second one as the value `name`_second; its label, where judges give
+    labels, is in `extra["labels"]`."""
     second = f"{name}_second"
     return [
         replace(
@@ -46,6 +47,7 @@ def beside(scores: Sequence[Score], others: Sequence[Score], name: str) -> list[
             values={**score.values, second: other.values[name]},
             reason=score.reason or (f"second_{other.reason}" if other.reason else ""),
             raw=score.raw if score.reason else other.raw,
+            extra=dict(score.extra) | ({"labels": {second: other.label}} if score.label or other.label else {}),
         )
         for score, other in zip(scores, others, strict=True)
     ]

@@ -229,6 +229,18 @@ def test_results_come_in_order_and_programs_are_drawn_as_needed(make):
     assert len(drawn) <= 50 + 2 * WAITING
 
 
+def test_no_more_workers_are_started_than_there_are_programs_or_cores_to_use(make, monkeypatch):
+    sandbox, opened = make(workers=8), []
+    real = type(sandbox).open
+    monkeypatch.setattr(type(sandbox), "open", lambda self: opened.append(real(self)) or opened[-1])
+    assert list(sandbox.run([])) == [] and not opened
+    programs = [Program("def f(x):\n    return x", "f", [[1]])] * 2
+    assert list(sandbox.run(programs)) == [[Outcome(1)]] * 2 and len(opened) <= 2
+    opened.clear()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
+    assert list(make(workers=None).run(programs)) == [[Outcome(1)]] * 2 and len(opened) == 1
+
+
 def test_a_run_that_is_given_up_ends_at_once(make):
     hanging = Program("def f(x):\n    while True:\n        pass", "f", [[0]])
     outcomes = make(call_seconds=30.0, program_seconds=30.0).run([Program("f = abs", "f", [[-1]]), hanging])

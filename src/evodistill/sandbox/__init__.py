@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import queue
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,7 +60,9 @@ class Sandbox:
     output_kb: int = 64  # a returned value, as JSON
     code_kb: int = 128  # source of a program
     allow: Sequence[str] = ()  # modules that may be imported beside the harmless ones of the standard library
-    workers: int | None = field(default=None, metadata={"identity": False})  # side by side; None = one per core
+    workers: int | None = field(
+        default=None, metadata={"identity": False}
+    )  # at most, side by side; None = one per core that we may use
 
     def __post_init__(self) -> None:
         for name in ("call_seconds", "program_seconds", "memory_mb", "processes", "files_mb", "output_kb", "code_kb"):
@@ -103,17 +106,29 @@ class Sandbox:
 
     def run(self, programs: Iterable[Program]) -> Iterator[list[Outcome]]:
         """The outcomes of each program, one a call, in order. Programs are drawn and done as results are taken."""
-        workers = self.workers or os.cpu_count() or 1
-        boxes: queue.SimpleQueue[Box] = queue.SimpleQueue()
-        opened = [self.open() for _ in range(workers)]
-        for box in opened:
-            boxes.put(box)
+        workers = self.workers or len(os.sched_getaffinity(0))
+        boxes: queue.SimpleQueue[Box] = queue.SimpleQueue()  # those that nobody asks
+        opened: list[Box] = []
+        lock = threading.Lock()  # between a worker that is started and the end
+        over = False
+
+        def taken() -> Box:
+            """Of as many as there are threads: a worker is started where none is free."""
+            try:
+                return boxes.get_nowait()
+            except queue.Empty:
+                box = self.open()
+            with lock:
+                opened.append(box)
+                if over:
+                    box.interrupt()
+            return box
 
         def one(program: Program) -> list[Outcome]:
             if len(program.code) > self.code_kb << 10:
                 detail = f"{len(program.code)} characters, {self.code_kb << 10} allowed"
                 return [Outcome(None, "size", detail) for _ in program.calls]
-            box = boxes.get()
+            box = taken()
             try:
                 answer = box.ask(program.code, program.function, [list(call) for call in program.calls])
             finally:
@@ -130,8 +145,10 @@ class Sandbox:
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for box in opened:
-                box.interrupt()
+            with lock:
+                over = True
+                for box in opened:
+                    box.interrupt()
             pool.shutdown(cancel_futures=True)
             for box in opened:
                 box.stop()

@@ -1,7 +1,7 @@
 import pytest
 
 from evodistill import RunError
-from evodistill.autoif.back_translation import BackTranslation
+from evodistill.autoif.back_translation import BackTranslation, inferred
 from evodistill.backend import Classified, Completion
 from evodistill.backend.fake import Fake
 from evodistill.record import Record
@@ -90,6 +90,13 @@ def test_a_classifier_of_something_else_is_an_error_that_names_its_labels():
 
     with pytest.raises(RunError, match="nli has no label 'contradiction' but sports, law"):
         BackTranslation("teacher", nli="nli")([constraint(1)], {"teacher": Fake.scripted("a b"), "nli": Topics()})
+
+
+def test_a_label_is_known_by_the_whole_word():
+    either = Classified({"not_contradiction": 0.9, "Contradiction": 0.1})
+    assert inferred(either, "nli") == {"label": "not_contradiction", "probability": 0.9}
+    with pytest.raises(RunError, match="nli has no label 'contradiction' but not_contradiction, other"):
+        inferred(Classified({"not_contradiction": 0.9, "other": 0.1}), "nli")
 
 
 def test_with_words_for_labels_the_fake_finds_contradictions():

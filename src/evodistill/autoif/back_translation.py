@@ -89,12 +89,12 @@ def sentence(reply: Completion) -> dict[str, object]:
 
 
 def inferred(verdict: Classified, role: str) -> dict[str, object]:
-    """{label, probability} of the most likely relation; or {fault}. A label that speaks of contradiction is one."""
+    """{label, probability} of the most likely relation; or {fault}. Labels are known by the whole word, in any case:
+    `not_contradiction` is none."""
     if verdict.reason:
         return {"fault": verdict.reason}
-    names = {label: label.lower() for label in verdict.labels}
-    if not any(CONTRADICTION in name for name in names.values()):
+    names = {label: label.strip().lower() for label in verdict.labels}
+    if CONTRADICTION not in names.values():
         raise RunError(f"{role} has no label {CONTRADICTION!r} but {', '.join(names)}; choose a model for inference")
     label = max(verdict.labels, key=lambda name: verdict.labels[name])
-    said = CONTRADICTION if CONTRADICTION in names[label] else names[label]
-    return {"label": said, "probability": verdict.labels[label]}
+    return {"label": names[label], "probability": verdict.labels[label]}

@@ -98,6 +98,13 @@ def test_repeats_are_neighbours_nearer_than_the_threshold():
     assert [score.values["neighbour_repeats"] for score in scores] == [1, 2, 1, 0]
 
 
+def test_the_papers_threshold_follows_the_distance():
+    """12° and 13°: 0.044 and 0.051 of squared L2, 0.022 and 0.026 of the cosine"""
+    for distance in ("cosine", "squared_l2"):
+        scores, _, _ = diversity(records("a", "b", "c"), {"a": 0, "b": 12, "c": 25}, distance=distance)
+        assert [score.values["neighbour_repeats"] for score in scores] == [1, 1, 0]
+
+
 def test_the_same_number_of_records_is_drawn_on_both_sides_and_by_line():
     """DV6: the distance falls with the size of the set; the draw is that of the same seeds"""
     angles = {name: 5.0 * number for number, name in enumerate("abcdefgh")}

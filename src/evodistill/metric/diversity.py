@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # value, and what it is of the cosine similarity of two unit vectors (DV1)
 DISTANCES = {"cosine": ("neighbour_distance", 1.0), "squared_l2": ("neighbour_squared_l2", 2.0)}
+REPEAT = 0.025  # cosine distance below which the paper's script calls a text a repeat: 0.05 of squared L2
 TEXTS = ("instruction", "with_input")
 NGRAMS = (1, 2, 3)
 JACCARD = 0.7  # of word 3-grams, from which two texts are near-duplicates
@@ -45,7 +46,7 @@ class Diversity:
         "instruction"  # | with_input: the input below it, as the paper's script; it then measures inputs too (DV3)
     )
     unique: bool = False  # equal texts count once, for sets that repeat instructions by construction (AutoIF; DV3)
-    threshold: float = 0.025  # the paper's 0.05 of squared L2
+    threshold: float | None = None  # null = the paper's 0.05 of squared L2, which is 0.025 of the cosine
     n: int | None = None  # so many records of each round, drawn by seed; null = all (DV6)
     bleu: int = 200  # so many of them for Self-BLEU, whose cost is quadratic
     seed: int = 0
@@ -57,8 +58,8 @@ class Diversity:
             raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, got {self.distance!r}")
         if self.text not in TEXTS:
             raise ValueError(f"text must be one of {', '.join(TEXTS)}, got {self.text!r}")
-        if self.threshold <= 0:
-            raise ValueError(f"threshold must be > 0, got {self.threshold}")
+        if self.threshold is not None and self.threshold <= 0:
+            raise ValueError(f"threshold must be > 0, or null for the paper's, got {self.threshold}")
         if (self.n is not None and self.n < 2) or self.bleu < 2:
             raise ValueError(f"n and bleu must be ≥ 2 (n: or null), got {self.n} and {self.bleu}")
 
@@ -87,7 +88,8 @@ class Diversity:
 
         name, scale = DISTANCES[self.distance]
         there = np.all(np.isfinite(vectors), axis=1)
-        found = iter(zip(*nearest(vectors[there], 1 - self.threshold / scale), strict=True))
+        near = REPEAT if self.threshold is None else self.threshold / scale
+        found = iter(zip(*nearest(vectors[there], 1 - near), strict=True))
         for record, is_vector, tokens in zip(records, there.tolist(), unread, strict=True):
             similarity, repeats = next(found) if is_vector else (0.0, 0)
             # rounding puts the distance of equal texts a little below zero

@@ -1,10 +1,10 @@
 """Which level of a factor scores higher on the same seeds, and how sure is that? → comparison.csv
 
 A pair is one root seed. What is averaged before pairing: the records of one seed in a round, and the runs (random
-seeds, teachers, judges, …) that both sides share; a run that only one side has is left out. Several random seeds widen
-the interval: it is that of seeds × runs. Round 0 is not compared, since both sides start from the same seeds, but the
-items of benchmarks are, which know no round. `diff` is a − b. Only completed jobs count, and the p values are corrected
-(Holm) over the whole table.
+seeds, teachers, judges, …) that both sides share; a run that only one side has is left out. Several random seeds are a
+sample as well: interval, p and detectable difference are those of seeds × runs. Round 0 is not compared, since both
+sides start from the same seeds, but the items of benchmarks are, which know no round. `diff` is a − b. Only completed
+jobs count, and the p values are corrected (Holm) over the whole table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import numpy as np
 
 from analysis.paired import (
     bca_interval,
+    crossed_detectable,
     crossed_interval,
+    crossed_p,
     detectable,
     effect_size,
     holm,
@@ -50,6 +52,7 @@ MATCHED = ("seed", "evolver", "teacher", "student", "judge")  # what the runs of
 BENCHMARK = "benchmark"  # the operation in the score rows of one
 CANNOT_TELL = "cannot tell"
 FEW_PAIRS = 6  # 2 / 2^5 = 0.0625: below six pairs no two-sided sign-flip p can reach 0.05
+FEW_RUNS = 6  # t of 5 degrees of freedom is 2.6, of 2 it is 4.3, of 1 it is 12.7
 
 
 @dataclass
@@ -128,6 +131,12 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
         warnings.add(f"{where}: {len(pairs)} pairs; with fewer than {FEW_PAIRS} no p below 0.05 is possible")
     elif len(a) and len(b) and not len(pairs):
         warnings.add(f"{where}: {cell['a']} and {cell['b']} share no seed")
+    runs = joined.index.get_level_values("seed").nunique() if "seed" in matched else 1
+    if 1 < runs < FEW_RUNS:
+        warnings.add(
+            f"{cell['dataset']} · {cell['evolution']}: {runs} random seeds; with fewer than {FEW_RUNS} little is known "
+            "of how much they differ, so intervals are wide"
+        )
     return joined
 
 
@@ -143,7 +152,7 @@ def ordered(names: Series) -> Series:
 
 def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     """The statistics of one row. Draws depend on the row's names and nothing else: not on the order or number of
-    other rows. With several random seeds the interval takes them for a sample too; the tests average over them."""
+    other rows. With several random seeds all of them take these for a sample too; signed ranks and McNemar cannot."""
     nan = float("nan")
     matched = pairs
     pairs = matched.groupby(level="seed_id", observed=True).mean()
@@ -157,9 +166,14 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     n_runs = matched.index.get_level_values("seed").nunique() if "seed" in matched.index.names else 1
     if n_runs > 1:
         by_run = (matched["a"] - matched["b"]).groupby(level=["seed_id", "seed"], observed=True).mean().unstack("seed")
-        low, high = crossed_interval(by_run.to_numpy(float), rng)
+        table = by_run.to_numpy(float)
+        low, high = crossed_interval(table)
+        p, p_ranks, p_binary, seen = crossed_p(table), nan, nan, crossed_detectable(table)
+        p = sign_flip_p(d, rng) if p != p and low == high else p  # the runs are equal
     else:
         low, high = bca_interval(d, rng)
+        p, p_ranks, p_binary, seen = sign_flip_p(d, rng), wilcoxon_p(d), mcnemar_p(a, b), detectable(d)
+    enough = len(d) >= FEW_PAIRS  # of fewer the interval is little more than from the least to the largest
     return {
         "n_pairs": len(d),
         "mean_a": a.mean() if len(d) else nan,
@@ -167,15 +181,15 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
         "diff": d.mean() if len(d) else nan,
         "ci_low": low,
         "ci_high": high,
-        "p": sign_flip_p(d, rng),
+        "p": p,
         "wins": int(np.sum(d > 0)),
         "ties": int(np.sum(d == 0)),
         "losses": int(np.sum(d < 0)),
-        "winner": cell["a"] if low > 0 else cell["b"] if high < 0 else CANNOT_TELL,
-        "p_wilcoxon": wilcoxon_p(d),
-        "p_mcnemar": mcnemar_p(a, b),
+        "winner": cell["a"] if low > 0 and enough else cell["b"] if high < 0 and enough else CANNOT_TELL,
+        "p_wilcoxon": p_ranks,
+        "p_mcnemar": p_binary,
         "effect_size": effect_size(d),
-        "detectable": detectable(d),
+        "detectable": seen,
         "n_runs": n_runs,
     }
 
@@ -205,8 +219,10 @@ def certainty(row: Any) -> str:
     if not row.n_pairs:
         return "nothing to compare"
     if row.winner == CANNOT_TELL:
+        if row.n_pairs < FEW_PAIRS:
+            return f"{row.n_pairs} {'pair is' if row.n_pairs == 1 else 'pairs are'} too few"
         seen = f"; {number(row.detectable)} would have been seen" if row.detectable > 0 else ""
-        return f"the interval holds 0{seen}" if row.n_pairs > 1 else "one seed is too few"
+        return f"the interval holds 0{seen}"
     if row.p_holm <= 0.05:
         return f"holds after correction, p_holm {number(row.p_holm)}"
     return f"does not hold among this many comparisons, p_holm {number(row.p_holm)}"

@@ -4,6 +4,10 @@
 - Sign-flip (paired permutation) test: exact for few pairs, else Monte Carlo with the +1 of Phipson & Smyth (2010), so
   that p is never 0.
 - Exact McNemar for binary outcomes, Wilcoxon's signed ranks, Cohen's d_z, and the difference that could be detected.
+- Several runs: seeds and runs are both samples. The variance of the mean is that by seeds + that by runs − that by both
+  (Owen, "The pigeonhole bootstrap", 2007; Cameron, Gelbach & Miller, "Robust inference with multiway clustering",
+  2011), each with the t of its own degrees of freedom (Howe, "Approximate confidence limits on the mean of X + Y", JASA
+  1974). A bootstrap of two or three runs knows no more than the least and the largest of them.
 - Holm, "A simple sequentially rejective multiple test procedure" (1979).
 """
 
@@ -65,30 +69,59 @@ def sign_flip_p(differences: np.ndarray, rng: np.random.Generator) -> float:
     return (extreme + 1) / (RESAMPLES + 1)
 
 
-def crossed_interval(table: np.ndarray, rng: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the mean of a seeds × runs table (NaN: missing) when both are samples: rows and columns
-    are drawn again, each on its own (pigeonhole bootstrap, Owen 2007). Wider than one over seeds alone: another random
-    seed would have given other numbers too. NaN for fewer than two rows or columns."""
+def crossed_parts(table: np.ndarray) -> list[tuple[float, int]]:
+    """What the mean of a seeds × runs table (NaN: missing) varies by when both are samples: (variance of the mean,
+    degrees of freedom) by seeds, by runs, and by both at once, which each of the first two holds as well. Empty for
+    fewer than two rows or columns."""
     n, m = table.shape
     if n < 2 or m < 2:
+        return []
+    rows, columns = np.nanmean(table, axis=1), np.nanmean(table, axis=0)
+    rest = table - rows[:, None] - columns + np.nanmean(table)
+    free = int(np.isfinite(table).sum()) - n - m + 1
+    cell = np.nansum(rest**2) / free if free > 0 else 0.0
+    parts = [(rows.var(ddof=1) / n, n - 1), (columns.var(ddof=1) / m, m - 1), (cell / (n * m), free)]
+    tiny = (1e-12 * np.nanmax(np.abs(table))) ** 2  # equal but for rounding
+    return [(float(part) if part > tiny else 0.0, max(df, 1)) for part, df in parts]
+
+
+def crossed_half(parts: list[tuple[float, int]], tail: float) -> float:
+    """Half an interval that leaves out `tail` at each end: √(t²·seeds + t²·runs − t²·both), each t of its own degrees
+    of freedom (Howe 1974), and not below the larger of the first two. So three runs count as three, however many
+    seeds there are: t is 4.3, not 1.96."""
+    from scipy.special import stdtrit
+
+    seeds, runs, both = (part * stdtrit(df, tail) ** 2 for part, df in parts)
+    return math.sqrt(max(seeds + runs - both, seeds, runs))
+
+
+def crossed_interval(table: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean difference over the seeds and runs that might have been drawn instead. Wider than one over
+    seeds alone: another random seed would have given other numbers too. NaN for fewer than two rows or columns."""
+    if not (parts := crossed_parts(table)):
         return math.nan, math.nan
-    there = np.isfinite(table)
-    values = np.where(there, table, 0.0)
-    means = []
-    for size in blocks(n, max(2_000, min(RESAMPLES, BOOTSTRAP_CELLS // n))):
-        rows, columns = drawn(n, size, rng), drawn(m, size, rng)
-        # every cell there: each resample weighs as much as the table
-        weight = np.full(size, n * m) if there.all() else np.sum(rows @ there.astype(float) * columns, axis=1)
-        total = np.sum(rows @ values * columns, axis=1)
-        means.append(total[weight > 0] / weight[weight > 0])
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    mean, half = float(np.nanmean(table, axis=1).mean()), crossed_half(parts, (1 - level) / 2)
+    return mean - half, mean + half
 
 
-def drawn(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """size × n: how often each of n is drawn in n draws with replacement."""
-    cells = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-    return np.bincount(cells.ravel(), minlength=size * n).reshape(size, n).astype(float)
+def crossed_p(table: np.ndarray) -> float:
+    """Two-sided p of the same model: 1 − the level at which its interval ends at 0. NaN where it has none, and where
+    neither seeds nor runs differ, of which it knows nothing."""
+    parts = crossed_parts(table)
+    if not any(part for part, _ in parts[:2]):
+        return math.nan
+    from scipy.optimize import brentq
+
+    mean, least = abs(float(np.nanmean(table, axis=1).mean())), 1e-12
+    if crossed_half(parts, least / 2) <= mean:
+        return least
+    return 10 ** float(brentq(lambda power: crossed_half(parts, 10**power / 2) - mean, math.log10(least), 0.0))
+
+
+def crossed_detectable(table: np.ndarray, power: float = 0.8, level: float = 0.05) -> float:
+    """The smallest true mean difference that so many seeds and runs, spread like these, would show with this power."""
+    parts = crossed_parts(table)
+    return crossed_half(parts, level / 2) + crossed_half(parts, 1 - power) if parts else math.nan
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:

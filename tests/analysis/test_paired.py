@@ -5,7 +5,9 @@ from analysis.paired import (
     RESAMPLES,
     bca_interval,
     blocks,
+    crossed_detectable,
     crossed_interval,
+    crossed_p,
     detectable,
     effect_size,
     holm,
@@ -89,32 +91,61 @@ def test_blocks_add_up(n: int):
 
 
 def test_the_crossed_interval_is_wider_where_runs_differ():
-    rng = np.random.default_rng(0)
-    same = np.repeat(rng.normal(0.5, 1, (60, 1)), 4, axis=1)
+    same = np.repeat(rng().normal(0.5, 1, (60, 1)), 4, axis=1)
     apart = same + np.array([-0.6, -0.2, 0.2, 0.6])
-    low, high = crossed_interval(same, np.random.default_rng(1))
-    wide_low, wide_high = crossed_interval(apart, np.random.default_rng(1))
-    assert wide_high - wide_low > 1.2 * (high - low)
+    low, high = crossed_interval(same)
+    wide_low, wide_high = crossed_interval(apart)
+    assert wide_high - wide_low > 2 * (high - low)
     # equal runs add nothing: the interval over seeds alone
-    alone = bca_interval(same[:, 0], np.random.default_rng(1))
-    assert (low, high) == pytest.approx(alone, abs=0.06)
+    assert (low, high) == pytest.approx(bca_interval(same[:, 0], rng(1)), abs=0.06)
+
+
+def test_many_seeds_do_not_make_up_for_few_runs():
+    """Runs alone differ: the interval is Student's over their means, however many seeds there are."""
+    from scipy.stats import ttest_1samp
+
+    runs = np.array([0.5, 1.0, 1.8])
+    table = np.repeat(runs[None], 1000, axis=0)
+    theirs = ttest_1samp(runs, 0)
+    assert crossed_interval(table) == pytest.approx(tuple(theirs.confidence_interval()))
+    assert crossed_p(table) == pytest.approx(theirs.pvalue)
 
 
 def test_the_crossed_interval_takes_missing_cells():
     table = np.array([[1.0, np.nan], [2.0, 3.0], [np.nan, 1.0]])
-    low, high = crossed_interval(table, np.random.default_rng(0))
-    assert 1 <= low < table[np.isfinite(table)].mean() < high <= 3
-    assert all(np.isnan(crossed_interval(table[:, :1], np.random.default_rng(0))))
+    low, high = crossed_interval(table)
+    assert low < np.nanmean(table, axis=1).mean() < high
+    assert np.isnan([*crossed_interval(table[:, :1]), crossed_p(table[:1]), crossed_detectable(table[:1])]).all()
 
 
-def test_the_crossed_interval_covers():
-    """about 95 of 100 samples of 40 seeds × 5 runs hold the true mean; too narrow would be a false claim"""
-    rng, held = np.random.default_rng(3), 0
-    for _ in range(60):
-        table = 1 + rng.normal(0, 1, (40, 1)) + rng.normal(0, 0.3, (1, 5)) + rng.normal(0, 1, (40, 5))
-        low, high = crossed_interval(table, rng)
-        held += low <= 1 <= high
-    assert held >= 51
+@pytest.mark.parametrize("runs", [2, 3, 5])
+@pytest.mark.parametrize(
+    "spread", [(0, 1, 1), (1, 1, 1), (0, 3, 1), (1, 0, 1)], ids=lambda sds: "-".join(map(str, sds))
+)
+def test_the_crossed_interval_covers_and_its_p_agrees(runs: int, spread: tuple[float, float, float]):
+    """Of 100 samples of 40 seeds × 2, 3 or 5 runs some 95 hold the true mean, 0, whatever varies (standard deviations
+    by seed, by run and of a cell); too narrow would be a false winner."""
+    draw, (by_seed, by_run, cell) = rng(3), spread
+    shapes = ((by_seed, (400, 40, 1)), (by_run, (400, 1, runs)), (cell, (400, 40, runs)))
+    samples = sum(draw.normal(0, 1, shape) * sd for sd, shape in shapes)
+    intervals = np.array([crossed_interval(table) for table in samples])
+    holds = (intervals[:, 0] <= 0) & (intervals[:, 1] >= 0)
+    assert 0.93 <= holds.mean() <= (0.98 if by_run > by_seed else 1)
+    assert (holds == [crossed_p(table) > 0.05 for table in samples]).all()
+
+
+def test_a_crossed_p_of_equal_means_is_not_known_and_of_clear_ones_small():
+    assert np.isnan(crossed_p(np.full((8, 3), 0.1)))
+    assert 0 < crossed_p(1e9 + rng().normal(0, 1, (50, 8))) <= 1e-12
+    assert np.isnan(crossed_p(np.array([[1.0, -1.0], [-1.0, 1.0]])))
+
+
+def test_a_difference_that_runs_can_show_is_found_four_times_in_five():
+    draw, shape = rng(5), (800, 40, 5)
+    samples = draw.normal(0, 1, (800, 1, 5)) + draw.normal(0, 1, shape)
+    shift = np.median([crossed_detectable(table) for table in samples])
+    found = np.mean([crossed_p(table + shift) < 0.05 for table in samples])
+    assert 0.72 <= found <= 0.92
 
 
 def test_mcnemar_is_the_exact_binomial_of_the_discordant_pairs():
@@ -141,13 +172,6 @@ def test_the_sign_flip_test_is_scipys_exact_permutation_test():
 def test_wilcoxon_by_hand():
     # all five ranks positive: 2 of 2^5 patterns are as extreme
     assert wilcoxon_p(np.array([1.0, 2, 3, 4, 5])) == pytest.approx(2 / 32)
-
-
-def test_the_crossed_interval_is_that_of_rows_and_columns_drawn_one_by_one():
-    draw = rng(11)
-    table = draw.normal(0, 1, (30, 1)) + draw.normal(0, 0.5, (1, 4)) + draw.normal(0, 1, (30, 4))
-    means = [table[np.ix_(draw.integers(0, 30, 30), draw.integers(0, 4, 4))].mean() for _ in range(4000)]
-    assert crossed_interval(table, rng()) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.06)
 
 
 def test_a_detectable_difference_is_found_four_times_in_five():

@@ -175,8 +175,13 @@ def test_only_measured_figures_are_drawn(pair: Path):
     assert list(figures(load(pair))) == ["difficulty", "score_by_round", "ifd_distribution"]
 
 
-def test_the_tally_says_how_many_hold(pair: Path):
-    rows = list(load(pair).comparison.query("round == 1").itertuples(index=False))
+def test_the_tally_says_how_many_hold(tmp_path: Path):
+    for level, plus in (("small-1b", 1), ("large-70b", 0)):
+        rows = {
+            name: [score(f"s{k}", 1, k + plus * k, name) for k in range(1, 7)] for name in ("complexity_score", "m")
+        }
+        write_job(tmp_path / level, level, rows)
+    rows = list(load(tmp_path).comparison.itertuples(index=False))
     assert tally(rows) == (
         "Of 1 comparison of difficulty in the last round, small-1b scores higher in 1. "
         "0 of the 1 decided hold after correction."

@@ -49,8 +49,10 @@ def draw(table: DataFrame) -> Figure:
     levels = style.order(table["evolver"].astype(str))
     metrics = style.metrics(table["metric"])
     groups = list(table[["dataset", "evolution"]].drop_duplicates().itertuples(index=False, name=None))
-    cells = [(metric, group) for metric in metrics for group in groups]
-    columns = len(groups) if len(groups) > 1 else min(WRAP, len(cells))
+    there = set(table[["metric", "dataset", "evolution"]].itertuples(index=False, name=None))
+    cells = [(metric, group) for metric in metrics for group in groups if (metric, *group) in there]
+    # a row per metric where all have all of them
+    columns = len(groups) if 1 < len(groups) == len(cells) / len(metrics) else min(WRAP, len(cells))
     several = table.groupby(["dataset", "evolution", "evolver"])["run"].nunique().max() > 1
     apart = RUNS_APART if several else ALONE_APART
     handles: dict[str, Artist] = {}

@@ -89,3 +89,15 @@ def test_a_study_is_mirrored_and_a_dead_network_does_not_undo_it(cfg, tmp_path, 
     assert "not in W&B: W&B: no route" in capsys.readouterr().out
     mirror(tmp_path, cfg("tracker=none"))
     assert capsys.readouterr().out == ""
+
+
+def test_jobs_that_measured_different_things_each_give_what_they_have(tmp_path: Path):
+    """No metric, round or class in common: every figure has panels that one side leaves empty."""
+    first = {name: [score("s1", 1, 0.5, name)] for name in ("complexity_score", "ifd", "neighbour_distance")}
+    second = {name: [score("s1", 2, 0.5, name)] for name in ("ic_ifd", "neighbour_squared_l2")}
+    write_job(tmp_path / "0", "a-1b", first | {"r": [score("s1", 1, 4, "complexity_rate", "hard")]})
+    write_job(tmp_path / "1", "b-8b", second, dataset="gsm8k", evolution="auto_evol")
+    text = finish(tmp_path)
+    assert "a-1b has no completed job with this metric" in text
+    drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert drawn == {"difficulty", "score_by_round", "ifd_distribution", "diversity"}

@@ -76,3 +76,11 @@ def test_unfinished_jobs_are_not_drawn_and_nothing_is_said():
 def test_points_of_a_curve_have_a_figure_of_their_own():
     table = pd.concat([results(), results(metric="top_probability@2-5")])
     assert set(score_by_round.of(SimpleNamespace(measured=table))["metric"]) == {"complexity_score"}
+
+
+def test_a_metric_that_one_group_lacks_has_no_panel_there():
+    lone = results(dataset="gsm8k", metric="ifd")
+    titles = [axes.get_title() for axes in score_by_round.draw(pd.concat([results(), lone])).axes if axes.axison]
+    assert titles == ["difficulty score (0–100)\ntiny", "IFD\nGSM8K"]
+    every = pd.concat([results(), lone, results(metric="ifd"), results(dataset="gsm8k")])
+    assert len(score_by_round.draw(every).axes) == 4  # a row per metric, a column per group

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from analysis.jobs import read_json
 from evodistill import RunError, credentials, estimate
 from evodistill.config import check_names
+
+log = logging.getLogger(__name__)
 
 
 class Finish(Callback):
@@ -23,18 +28,34 @@ class Finish(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         refuse(config)
 
-    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        finish(Path(config.hydra.run.dir))
+    def on_run_end(self, config: DictConfig, job_return: JobReturn | None = None, **kwargs: Any) -> None:
+        folder = Path(config.hydra.run.dir)
+        broken = attempt(finish, folder)
+        if broken and (
+            job_return is None or job_return.status is JobStatus.COMPLETED
+        ):  # else Hydra raises the job's own
+            raise SystemExit(f"error: {broken}; again with  python -m analysis.study {folder}")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        finish(folder)
-        mirror(folder, config)
-        failed = failures(folder)
-        if failed:  # a sweep goes on past a job that fails, and says so with its exit code
-            raise SystemExit(
-                f"error: {len(failed)} of the jobs failed: " + "; ".join(f"{run}: {why}" for run, why in failed.items())
-            )
+        broken = attempt(finish, folder) or attempt(mirror, folder, config)
+        told = [f"{broken}; again with  python -m analysis.study {folder}"] if broken else []
+        if failed := failures(folder):  # a sweep goes on past a job that fails, and says so with its exit code
+            jobs = "; ".join(f"{run}: {why}" for run, why in failed.items())
+            told.insert(0, f"{len(failed)} of the jobs failed: {jobs}")
+        if told:
+            raise SystemExit("error: " + "\nerror: ".join(told))
+
+
+def attempt(what: Callable[..., None], *given: Any) -> str:
+    """What went wrong, "" if nothing did: Hydra makes a warning of what a callback raises, and exits as if all were
+    well."""
+    try:
+        what(*given)
+    except Exception as error:
+        log.error("%s", error) if isinstance(error, RunError) else log.exception("the end of the study failed")
+        return f"the end of the study failed: {type(error).__name__}: {error}"
+    return ""
 
 
 def refuse(config: DictConfig) -> None:
@@ -82,5 +103,10 @@ def mirror(folder: Path, config: DictConfig) -> None:
 
 def failures(folder: Path) -> dict[str, str]:
     """job → error of the jobs that failed."""
-    found = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/status.json")))
-    return {status["run"]: status["error"] for status in found if status["status"] == "failed"}
+    found = [(path.parent.name, *read_json(path)) for path in sorted(folder.glob("*/status.json"))]
+    errors = {
+        str(status.get("run") or name): str(status.get("error") or "no error written")
+        for name, status, problems in found
+        if status.get("status") == "failed"
+    }
+    return errors | {name: problem for name, _, problems in found for problem in problems}

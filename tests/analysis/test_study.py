@@ -2,8 +2,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
 from job_folders import score, write_job
+from omegaconf import OmegaConf
 
+from analysis import callback
 from analysis.study import finish
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +80,6 @@ def test_the_command_redoes_it_and_names_a_wrong_folder(pair: Path):
 
 
 def test_a_study_is_mirrored_and_a_dead_network_does_not_undo_it(cfg, tmp_path, monkeypatch, capsys):
-    from analysis.callback import mirror
     from evodistill import RunError
     from evodistill.tracker import study as tracked
 
@@ -85,9 +88,9 @@ def test_a_study_is_mirrored_and_a_dead_network_does_not_undo_it(cfg, tmp_path, 
 
     (tmp_path / "results.csv").touch()
     monkeypatch.setattr(tracked, "mirror", unreachable)
-    mirror(tmp_path, cfg("tracker=wandb"))
+    callback.mirror(tmp_path, cfg("tracker=wandb"))
     assert "not in W&B: W&B: no route" in capsys.readouterr().out
-    mirror(tmp_path, cfg("tracker=none"))
+    callback.mirror(tmp_path, cfg("tracker=none"))
     assert capsys.readouterr().out == ""
 
 
@@ -101,3 +104,37 @@ def test_jobs_that_measured_different_things_each_give_what_they_have(tmp_path: 
     assert "a-1b has no completed job with this metric" in text
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert drawn == {"difficulty", "score_by_round", "ifd_distribution", "diversity"}
+
+
+def composed(folder: Path):
+    return OmegaConf.create({"dry_run": False, "hydra": {"run": {"dir": str(folder)}, "sweep": {"dir": str(folder)}}})
+
+
+def broken(folder):
+    raise ValueError("min() of nothing")
+
+
+def test_an_error_at_the_end_of_a_study_is_told_with_the_failed_jobs_and_by_the_exit_code(tmp_path, monkeypatch):
+    """Hydra makes a warning of any exception in a callback, and exits with 0."""
+    write_job(tmp_path / "0", "a", status="failed", error="out of luck")
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "status.json").write_text('{"status": "fai')
+    monkeypatch.setattr(callback, "finish", broken)
+    with pytest.raises(SystemExit) as told:
+        callback.Finish().on_multirun_end(composed(tmp_path))
+    assert "2 of the jobs failed: 0: out of luck; 1: status.json is not JSON" in str(told.value)
+    assert "ValueError: min() of nothing; again with  python -m analysis.study" in str(told.value)
+
+
+def test_an_error_at_the_end_of_a_run_hides_no_error_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(callback, "finish", broken)
+    run_end = callback.Finish().on_run_end
+    with pytest.raises(SystemExit, match="ValueError: min"):
+        run_end(composed(tmp_path), job_return=JobReturn(status=JobStatus.COMPLETED))
+    run_end(composed(tmp_path), job_return=JobReturn(status=JobStatus.FAILED))  # Hydra raises the run's own
+
+
+def test_a_study_without_a_failure_ends_without_an_error(pair, monkeypatch):
+    monkeypatch.setattr(callback, "mirror", lambda folder, config: None)
+    callback.Finish().on_multirun_end(composed(pair))
+    assert (pair / "report.html").is_file()

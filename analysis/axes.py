@@ -16,31 +16,67 @@ if TYPE_CHECKING:
 
 # what differs and is compared, the first of these with several values; no dataset: two of them share no seed
 FACTORS = ("evolver", "setting", "evolution", "student", "teacher", "judge")
-# overrides that facts tell of already, or that say how and where a job runs
+# overrides that facts tell of already, that say how and where a job runs, or what is measured: what both sides have
+# measured is compared, whatever one of them has beside it
 KNOWN = ("dataset", "evolution", "seed", "suite", "experiment", "study", "scale", "artifacts", "dry_run", "name")
-ROLES = ("model@evolver", "model@teacher", "model@student", "model@judge")
+KNOWN += ("metric", "benchmark", "benchmarked")
+ROLES = ("evolver", "teacher", "student", "judge")  # of which the facts name the model
 HOW = ("hydra", "tracker", "backend@", "hardware")
+PLACES = {"engine", "environment", "base_url", "key_env"}  # where a model runs, and how fast
 
 
 def settings(jobs: Sequence[Job]) -> list[str]:
     """A job's overrides that differ among the jobs and are no fact: "temperature=0.7"; "" where there are none."""
     given = [overrides(job) for job in jobs]
-    keys = list(dict.fromkeys(key for found in given for key in found))
-    differ = [key for key in keys if len({found.get(key) for found in given}) > 1]
+    differ = differing(jobs, given)
     names = {key: key.rpartition(".")[2].partition("@")[0] for key in differ}
     if len(set(names.values())) < len(names):
         names = {key: key for key in differ}
     return [", ".join(f"{names[key]}={found[key]}" for key in differ if key in found) for found in given]
 
 
+def differing(jobs: Sequence[Job], given: Sequence[dict[str, str]]) -> list[str]:
+    keys = list(dict.fromkeys(key for found in given for key in found))
+    return [key for key in keys if len({found.get(key) for found in given}) > 1 and not described(key, jobs, given)]
+
+
 def overrides(job: Job) -> dict[str, str]:
     """key → value of those that make a setting."""
     words = [str(word).lstrip("+").partition("=") for word in job.hydra("overrides") or []]
+    models = (*KNOWN, *(f"model@{role}" for role in ROLES))
     return {
         key: value
         for key, sign, value in words
-        if sign and key not in (*KNOWN, *ROLES) and not key.startswith(HOW) and ".engine." not in key
+        if sign and key not in models and not key.startswith(HOW) and not PLACES & set(key.split(".")[1:])
     }
+
+
+def described(key: str, jobs: Sequence[Job], given: Sequence[dict[str, str]]) -> bool:
+    """Whether it says what the name of a role's model says: `evolver.path`, where each evolver has one path. Where one
+    evolver has two, these are two settings."""
+    role, dot, _ = key.partition(".")
+    if not dot or role not in ROLES:
+        return False
+    values: dict[str, set[str | None]] = {}
+    for job, found in zip(jobs, given, strict=True):
+        if job.facts[role]:
+            values.setdefault(str(job.facts[role]), set()).add(found.get(key))
+    return all(len(of_model) == 1 for of_model in values.values())
+
+
+def untouched(jobs: Sequence[Job], compared: str) -> set[str]:
+    """Roles that are the same model on both sides, though a benchmark asked them: the config holds them, so nobody
+    trained them, and what is compared is something else."""
+    asked = next((job for job in jobs if any("/" in metric for metric in job.metrics)), None)
+    if asked is None:
+        return set()
+    changed = {compared}
+    if compared == "setting":
+        changed |= {key.partition(".")[0] for key in differing(jobs, [overrides(job) for job in jobs])}
+    if "benchmark" in changed:  # each is asked in another way
+        return set()
+    named = (asked.hydra("config") or {}).items()
+    return ({str(key) for key, node in named if isinstance(node, dict)} | set(ROLES)) - changed
 
 
 def factor(jobs: Sequence[Job]) -> str:

@@ -23,7 +23,7 @@ class Study:
     """`levels`: of what is compared, in all jobs, failed ones included; evolvers small to large where names say so.
 
     `jobs`, `scores` and `measured` bear the names of `axes.seen`; `told` and `results` those that the jobs have
-    themselves."""
+    themselves. `comparison` leaves out what models were asked that are the same on both sides."""
 
     folder: Path
     told: list[Job]
@@ -72,7 +72,9 @@ def load(folder: Path) -> Study:
     if factor == "evolver":
         levels = style.order(levels)
     long = scores(folder, jobs)
-    comparison = compare(long, order=levels)
+    asked, _ = style.asked(long["metric"].cat.categories.to_series())
+    same = asked.index[asked.isin(axes.untouched(told, factor))]  # their values are no outcome of what is compared
+    comparison = compare(long[~long["metric"].isin(same)], order=levels)
     said = [*long.attrs["warnings"], *(comparison.attrs["warnings"] if len(levels) > 1 else [])]
     return Study(
         *(folder, told, jobs, factor, levels, collect(folder, told), collect(folder, jobs), long, comparison),

@@ -1,7 +1,8 @@
 """The models that a run's benchmarks asked, against one another, item by item → students.csv
 
 A benchmark that is asked of several roles (`benchmarked: [student, tuned]`) writes each role's name before its values:
-`tuned/ifeval_prompt_strict`. Here the roles are levels of a factor, compared as evolvers are, evolver by evolver.
+`tuned/ifeval_prompt_strict`. Here the roles are levels of a factor, compared as evolvers are, evolver by evolver; the
+p values are corrected (Holm) over the whole table.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from analysis.compare import compare
 from analysis.jobs import Job
+from analysis.paired import holm
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,7 +24,8 @@ def roles(jobs: Iterable[Job]) -> list[str]:
 
 
 def students(scores: DataFrame, asked: list[str]) -> DataFrame:
-    """Rows of comparison.csv, with the evolver in front; empty where fewer than two roles were asked."""
+    """Rows of comparison.csv, with the evolver in front; empty where fewer than two roles were asked, or only
+    values of whole sets are known."""
     import pandas as pd
 
     if len(asked) < 2:
@@ -34,4 +37,7 @@ def students(scores: DataFrame, asked: list[str]) -> DataFrame:
         table = compare(part, factor="role", order=asked)
         table.insert(0, "evolver", evolver)
         tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    if not tables:
+        return pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))

@@ -45,6 +45,39 @@ def test_keys_of_one_last_name_are_told_whole(tmp_path: Path):
     assert settings(read_jobs(tmp_path))[0] == "respond.sampling.max_tokens=1, evolution.sampling.max_tokens=1"
 
 
+ADDRESSES = [("backend@evolver=api", f"evolver.base_url=http://{host}:8000/v1") for host in "ab"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [("evolver.name=a-1b", "evolver.path=/models/a"), ("evolver.name=b-2b", "evolver.path=/models/b")],
+        [(), ("+evolver.extra_body.top_k=1", "evolver.engine={concurrency: 4}")],
+        [("metric=[m,ifd]", "benchmark=[]"), ("metric=[m]", "benchmark=[ifeval]", "benchmarked=[tuned]")],
+        [("tracker=none",), ("tracker=wandb",)],
+        [*ADDRESSES],
+        [("judge.base_url=http://a:8000/v1",), ("judge.base_url=http://b:8000/v1",)],
+    ],
+    ids=["path", "body", "measured", "tracker", "address", "judge"],
+)
+def test_what_belongs_to_a_model_or_to_what_is_measured_keeps_no_evolvers_apart(tmp_path: Path, words):
+    for number, (evolver, given) in enumerate(zip(("a-1b", "b-2b"), words, strict=True)):
+        rows = {"m": [score(f"s{k}", 1, k - number, "m") for k in range(8)]}
+        job(tmp_path / str(number), f"model@evolver={evolver}", *given, scores=rows, evolver=evolver)
+    job(tmp_path / "2", "evolver.path=/models/c", status="failed", evolver="")  # died before it could say its name
+    [row] = load(tmp_path).comparison.itertuples(index=False)
+    assert (row.a, row.b, row.n_pairs, row.diff, row.evolution) == ("a-1b", "b-2b", 8, 1, "evol_instruct")
+
+
+def test_two_models_of_one_name_are_two_settings(tmp_path: Path):
+    for number in (1, 2):
+        rows = {"m": [score(f"s{k}", 1, k * number, "m") for k in range(8)]}
+        job(tmp_path / str(number), f"evolver.path=/checkpoint-{number}", scores=rows)
+    assert load(tmp_path).levels == ["path=/checkpoint-1", "path=/checkpoint-2"]
+    job(tmp_path / "3", "evolver.path=/other", evolver="b-2b")
+    assert [one.facts["setting"] for one in read_jobs(tmp_path)][:2] == ["path=/checkpoint-1", "path=/checkpoint-2"]
+
+
 def test_evolvers_are_compared_within_each_setting_and_student(tmp_path: Path):
     """Table 12: a difference at one temperature is not averaged away by another."""
     number = 0

@@ -2,8 +2,8 @@
 
     python -m analysis.collect runs/<study>/<time>        writes results.csv there and prints it
 
-`collect` gives one row per run × round × metric. A job that has not completed is one row with its status and no
-metric: numbers of a half-finished job would be a mean over part of its records that looks like any other.
+`collect` gives one row per run × round × metric. A job that has not completed is one row with its status, its error
+and no metric: numbers of a half-finished job would be a mean over part of its records that looks like any other.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from __future__ import annotations
 import math
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.jobs import FACTS, Job, read_jobs, read_lines
-from evodistill import RunError
+from analysis.jobs import FACTS, Job, read_jobs, read_scores
+from evodistill import RunError, credentials
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-COLUMNS = (*FACTS, "round", "metric", "value", "ci_low", "ci_high", "n", "unparsed", "rejected")
+COLUMNS = (*FACTS, "round", "metric", "value", "ci_low", "ci_high", "n", "unparsed", "rejected", "error")
 WHOLE = {"round": "Int64", "n": "Int64", "unparsed": "Int64", "rejected": "Int64"}
 
 
@@ -60,7 +61,17 @@ def rows(job: Job) -> list[dict[str, Any]]:
         for number, counts in job.rounds.items()
         if int(number) not in measured
     ]
-    return made or [dict(job.facts)]
+    return made or [job.facts | {"error": first_line(job.error)}]
+
+
+def first_line(error: str) -> str:
+    """What a table says of a job that failed; a table is sent on, so it repeats no key or password."""
+    line = error.partition("\n")[0]
+    try:
+        credentials.check(line, "the error")
+    except RunError:
+        return "not repeated here: it holds a key or a password"
+    return line
 
 
 class Codes(dict[Any, int]):
@@ -77,6 +88,9 @@ def scores(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
     id · seed_id (root of the line; `seed` is the run's random seed) · round · operation · metric · value (NaN:
     unparsed) · label · reason.
 
+    What metrics.json does not name is of an earlier command in the same folder, and left out; a file that holds fewer
+    or more values than metrics.json counts is said.
+
     Text columns are categories: 200 jobs of 1,000 records fit in some 100 MB. `attrs["warnings"]` as in `collect`.
     """
     import numpy as np
@@ -89,7 +103,8 @@ def scores(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
     warnings = [problem for job in jobs for problem in job.problems]
     for number, job in enumerate(jobs):
         for path in sorted((job.folder / "scores").glob("*.jsonl")):
-            lines, problems = read_lines(path, ("id", "seed", "round", "values"))
+            lines, problems = read_scores(path, job.named)
+            problems += miscounted(path.name, lines, job)
             warnings += [f"job {job.facts['run']}: scores/{problem}" for problem in problems]
             for line in lines:
                 of, seed, operation = ids[line["id"]], seeds[line["seed"]], operations[line.get("operation") or ""]
@@ -110,6 +125,18 @@ def scores(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
     frame = pd.DataFrame(table)[order]
     frame.attrs["warnings"] = warnings
     return frame
+
+
+def miscounted(name: str, lines: list[dict[str, Any]], job: Job) -> list[str]:
+    """Metrics of whose values a file holds fewer, or more, than metrics.json has counted."""
+    held = Counter(metric for line in lines for metric in line["values"])
+    said = []
+    for metric, found in held.items():
+        parts = [summary.get(key) for summary in job.metrics.get(metric, {}).values() for key in ("n", "unparsed")]
+        counted = [part for part in parts if part is not None]
+        if counted and sum(counted) != found:
+            said.append(f"{name} holds {found} values of {metric}, metrics.json counts {sum(counted)}")
+    return said
 
 
 def main() -> None:

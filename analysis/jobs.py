@@ -23,8 +23,8 @@ FACTS = ("study", "run", "status", "seed", "dataset", "evolution", "evolver", "t
 
 @dataclass(frozen=True)
 class Job:
-    """One job. `status` is running, completed, failed, or unreadable (no or a broken status.json); `problems` say
-    what was not read."""
+    """One job. `status` is running, completed, failed, or unreadable (no or a broken status.json); `named` are the
+    metrics that metrics.json names, None where it cannot be read; `problems` say what was not read."""
 
     folder: Path
     facts: dict[str, Any]
@@ -33,6 +33,7 @@ class Job:
     seconds: float | None
     metrics: dict[str, dict[str, dict[str, Any]]]
     rounds: dict[str, dict[str, Any]]
+    named: frozenset[str] | None
     problems: tuple[str, ...]
 
     @property
@@ -46,10 +47,8 @@ class Job:
     @cached_property
     def steps(self) -> list[dict[str, Any]]:
         """The rows of steps.jsonl, each `path` made absolute where the artifact can be found."""
-        rows, _ = read_lines(self.folder / "steps.jsonl")
-        for row in rows:
-            row["path"] = self.locate(row.get("path", ""))
-        return rows
+        rows, _ = read_lines(self.folder / "steps.jsonl", ("step", "path"))
+        return [row | {"path": self.locate(str(row["path"]))} for row in rows]
 
     def locate(self, path: str) -> Path:
         """Artifact paths may be relative to the directory the run was started in, which Hydra wrote down."""
@@ -95,19 +94,56 @@ def read_job(folder: Path) -> Job:
     facts["run"] = facts["run"] or folder.name
     facts["status"] = facts["status"] or "unreadable"
     metrics: dict[str, Any] = {}
+    rounds: dict[str, Any] = {}
+    named = None
     if facts["status"] == "completed":
-        metrics, more = read_json(folder / "metrics.json")
+        told, more = read_json(folder / "metrics.json")
+        if not more:
+            named = frozenset(plain(told.get("metrics")))
+            metrics, more = summaries(plain(told.get("metrics")))
+            rounds = {
+                number: counts for number, counts in plain(told.get("rounds")).items() if isinstance(counts, dict)
+            }
         problems += more
+    _, more = read_lines(folder / "steps.jsonl", ("step", "path"))
+    problems += more
     return Job(
         folder=folder,
         facts=facts,
         error=str(status.get("error") or ""),
         started=str(status.get("started") or ""),
         seconds=status.get("seconds"),
-        metrics=metrics.get("metrics", {}),
-        rounds=metrics.get("rounds", {}),
+        metrics=metrics,
+        rounds=rounds,
+        named=named,
         problems=tuple(f"job {facts['run']}: {problem}" for problem in problems),
     )
+
+
+def plain(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def summaries(found: dict[str, Any]) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]]:
+    """(metric → round → its summary, problems); one that an older version wrote in another shape is left out."""
+
+    def sound(number: str, summary: Any) -> bool:
+        if not (number.isdigit() and isinstance(summary, dict)):
+            return False
+        interval = summary.get("ci95")
+        numbers = [summary.get(key) for key in ("mean", "n", "unparsed")] + (
+            interval if isinstance(interval, list) else []
+        )
+        of_numbers = all(value is None or isinstance(value, int | float) for value in numbers)
+        return of_numbers and (interval is None or (isinstance(interval, list) and len(interval) == 2))
+
+    kept = {
+        metric: by_round
+        for metric, by_round in found.items()
+        if isinstance(by_round, dict) and all(sound(number, summary) for number, summary in by_round.items())
+    }
+    lost = [metric for metric in found if metric not in kept]
+    return kept, [f"metrics.json: {', '.join(lost)} is of another shape and was left out"] if lost else []
 
 
 def read_json(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -151,6 +187,27 @@ def read_lines(path: Path, keys: Collection[str] = ()) -> tuple[list[dict[str, A
     ]
 
 
+def read_scores(path: Path, named: Collection[str] | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """(rows, problems) of a file of scores. Rows without a round or with a value that is no number are left out too,
+    and metrics that are not `named`: an earlier command has left them in the same folder."""
+    rows, problems = read_lines(path, ("id", "seed", "round", "values"))
+    sound = [row for row in rows if isinstance(row["round"], int) and numbers(row["values"])]
+    if lost := len(rows) - len(sound):
+        problems.append(f"{path.name}: {lost} lines have no round, or a value that is no number, and were left out")
+    stale = set() if named is None else {metric for row in sound for metric in row["values"]}.difference(named)
+    if stale:
+        problems.append(f"{path.name}: {', '.join(sorted(stale))}: not in metrics.json, so of an earlier run; left out")
+        for row in sound:
+            row["values"] = {metric: value for metric, value in row["values"].items() if metric not in stale}
+    return [row for row in sound if row["values"] or not stale], problems
+
+
+def numbers(values: Any) -> bool:
+    return isinstance(values, dict) and all(
+        value is None or isinstance(value, int | float) for value in values.values()
+    )
+
+
 def parsed(line: str) -> Any:
     try:
         return json.loads(line)
@@ -166,11 +223,9 @@ def lines_naming(path: Path, ids: Collection[str]) -> Iterator[dict[str, Any]]:
     wanted = re.compile("|".join(map(re.escape, sorted(ids))))
     with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         for line in lines:
-            if wanted.search(line):
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # a torn line of a job that is still writing
+            # a torn line of a job that is still writing is no row
+            if wanted.search(line) and isinstance(row := parsed(line), dict):
+                yield row
 
 
 def read_yaml(path: Path) -> Any:
@@ -181,5 +236,5 @@ def read_yaml(path: Path) -> Any:
         return {}
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError:
+    except (yaml.YAMLError, UnicodeDecodeError):
         return {}

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import sample
 from analysis.compare import CANNOT_TELL, DIRECTION, certainty, gap, number
 from analysis.files import write_whole
-from analysis.jobs import Job, read_yaml
+from analysis.jobs import Job, read_json, read_yaml
 from analysis.load import Study, load
 from plots import FIGURES, style
 
@@ -90,7 +90,7 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Drawn] | N
         costs=costs(study),
         config=config_text(study.jobs[0]),
         overrides={job.facts["run"]: list(job.hydra("overrides") or []) for job in study.told},
-        manifests=manifests(study.jobs[0]),
+        manifests=manifests(study),
         versions=versions(),
         commands=commands(study),
     )
@@ -248,14 +248,15 @@ def config_text(job: Job) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def manifests(job: Job) -> dict[str, str]:
-    """Step → its manifest: what the artifact depends on, weights and prompts by hash."""
+def manifests(study: Study) -> dict[str, str]:
+    """Step of the first job → its manifest: what the artifact depends on, weights and prompts by hash."""
     found = {}
-    for step in job.steps:
+    for step in study.jobs[0].steps:
         path = step["path"] / "manifest.json"
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
-            found[step["step"]] = json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+            manifest, problems = read_json(path)
+            study.warnings.extend(f"step {step['step']}: {problem}" for problem in problems)
+            found[step["step"]] = "\n".join(problems) or json.dumps(manifest, indent=1, ensure_ascii=False)
     return found
 
 

@@ -14,7 +14,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from analysis.jobs import Job, lines_naming, read_lines
+from analysis.jobs import Job, lines_naming, numbers, parsed, read_lines
 from analysis.load import Study
 
 LONGEST = 4_000  # characters of one text in a report
@@ -22,6 +22,7 @@ LONGEST = 4_000  # characters of one text in a report
 BLANK = dict.fromkeys(("step", "operation", "input", "output", "finish_reason", "reason", "detail", "raw"), "") | {
     "scores": ()
 }
+NEEDED = {"id", "round", "instruction"}  # of a record or a reject, to show it
 
 
 @dataclass
@@ -68,7 +69,7 @@ def seed_ids(jobs: list[Job], study: Study) -> list[str]:
     shared = set.intersection(*(set(run["seed_id"].unique()) for run in runs)) if runs else set()
     if not shared:
         for step in islice((step for job in jobs for step in job.steps), 1):
-            shared = {row["seed"] for row in read_lines(step["path"] / "records.jsonl")[0]}
+            shared = {row["seed"] for row in read_lines(step["path"] / "records.jsonl", ("seed",))[0]}
     return sorted(shared)
 
 
@@ -79,7 +80,7 @@ def chains(job: Job, seeds: list[str]) -> dict[str, list[dict[str, Any]]]:
     for step in job.steps:
         for name in ("records.jsonl", "rejects.jsonl"):
             for row in lines_naming(step["path"] / name, seeds):
-                if row.get("seed") in seeds:
+                if row.get("seed") in seeds and shown(row):
                     found.setdefault(row["seed"], {})[row["id"]] = BLANK | row
     return {seed: sorted(rows.values(), key=lambda row: row["round"]) for seed, rows in found.items()}
 
@@ -113,7 +114,7 @@ def rejects(study: Study, limit: int) -> tuple[list[dict[str, Any]], int]:
     made, start = [], 0
     for (path, evolver), count in zip(every, counts, strict=True):
         wanted = {number - start for number in drawn if start <= number < start + count}
-        made += [BLANK | row | {"evolver": evolver} for row in lines_at(path, wanted)]
+        made += [BLANK | row | {"evolver": evolver} for row in lines_at(path, wanted, study)]
         start += count
     return made, total
 
@@ -134,7 +135,7 @@ def browsed(study: Study, limit: int) -> tuple[list[list[Any]], int]:
     read, start = [], 0
     for ((path, evolver), job), count in zip(every.items(), counts, strict=True):
         wanted = {number - start for number in drawn if start <= number < start + count}
-        read += [(BLANK | row | {"evolver": evolver}, job) for row in lines_at(path, wanted)]
+        read += [(BLANK | row | {"evolver": evolver}, job) for row in lines_at(path, wanted, study)]
         start += count
     made = []
     for row in with_scores(read, study):
@@ -153,16 +154,28 @@ def count_lines(path: Path) -> int:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
-def lines_at(path: Path, numbers: set[int]) -> Iterator[dict[str, Any]]:
-    """The rows on these lines, counted from 0."""
-    import json
-
-    if not numbers:
+def lines_at(path: Path, wanted: set[int], study: Study) -> Iterator[dict[str, Any]]:
+    """The rows on these lines, counted from 0. Those that are torn or of another version are left out, and the study
+    is told how many."""
+    if not wanted:
         return
+    lost = 0
     with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         for number, line in enumerate(lines):
-            if number in numbers:
-                yield json.loads(line)
+            if number not in wanted:
+                continue
+            if shown(row := parsed(line)):
+                yield row
+            else:
+                lost += 1
+    told = f"{path.parent.name}/{path.name}: {lost} of the {len(wanted)} lines drawn for the report cannot be read"
+    if lost and told not in study.warnings:
+        study.warnings.append(told)
+
+
+def shown(row: Any) -> bool:
+    """Whether it has what a report shows of a record."""
+    return isinstance(row, dict) and row.keys() >= NEEDED and isinstance(row["round"], int)
 
 
 def unparsed(study: Study, limit: int) -> tuple[list[dict[str, Any]], int]:
@@ -177,6 +190,7 @@ def unparsed(study: Study, limit: int) -> tuple[list[dict[str, Any]], int]:
         wanted = set(zip(group["id"], group["metric"], strict=True))
         for path in sorted((folders[run] / "scores").glob("*.jsonl")):
             for row in lines_naming(path, {id for id, _ in wanted}):
-                metrics = [metric for metric in row["values"] if (row["id"], metric) in wanted]
-                made += [row | {"evolver": evolver, "metric": metric} for metric in metrics]
+                if shown(row | {"instruction": ""}) and numbers(row.get("values")):
+                    metrics = [metric for metric in row["values"] if (row["id"], metric) in wanted]
+                    made += [BLANK | row | {"evolver": evolver, "metric": metric} for metric in metrics]
     return made, total

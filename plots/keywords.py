@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.jobs import FACTS, Job, read_jobs, read_lines
+from analysis.jobs import FACTS, Job, read_jobs, read_scores
 from evodistill.metric.keywords import rarefied
 from plots import style
 from plots.command import run
@@ -48,7 +48,7 @@ def counts(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
 
     held: dict[tuple, Counter[str]] = {}
     for job in jobs if jobs is not None else read_jobs(folder):
-        lines, _ = read_lines(job.folder / "scores" / "keywords.jsonl") if job.completed else ([], [])
+        lines, _ = read_scores(job.folder / "scores" / "keywords.jsonl", job.named) if job.completed else ([], [])
         facts = dict(zip(FACTS, (str(job.facts[name]) for name in FACTS), strict=True))
         for line in lines:
             if found := (line.get("extra") or {}).get("keywords"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.jobs import FACTS, Job, read_jobs, read_lines
+from analysis.jobs import FACTS, Job, read_jobs, read_scores
 from plots import style
 from plots.command import run
 
@@ -49,7 +49,7 @@ def positions(folder: Path, jobs: Iterable[Job] | None = None) -> DataFrame:
 
     held: dict[tuple, tuple[np.ndarray, list[int], list[float]]] = {}
     for job in jobs if jobs is not None else read_jobs(folder):
-        lines, _ = read_lines(job.folder / "scores" / "logprob.jsonl") if job.completed else ([], [])
+        lines, _ = read_scores(job.folder / "scores" / "logprob.jsonl", job.named) if job.completed else ([], [])
         for line in lines:
             if top := (line.get("extra") or {}).get("top"):
                 facts = dict(zip(FACTS, (str(job.facts[name]) for name in FACTS), strict=True))

@@ -40,7 +40,10 @@ def of(study: Study) -> DataFrame:
         for step in job.steps if job.completed else ():
             if (path := step["path"] / FILE).is_file():
                 facts = {name: job.facts[name] for name in ("dataset", "evolver")} | {"step": step["step"]}
-                tables.append(pd.read_csv(path).assign(**facts))
+                try:
+                    tables.append(pd.read_csv(path).assign(**facts)[list(COLUMNS)])
+                except (KeyError, ValueError) as error:  # torn, or of another version
+                    study.warnings.append(f"job {job.facts['run']}: {step['step']}/{FILE} is not drawn: {error}")
     if not tables:
         return pd.DataFrame(columns=list(COLUMNS))
     keys = ["dataset", "evolver", "step", "class"]

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from job_folders import score, write_job
+from job_folders import lines, score, write_job
 
 from analysis.collect import COLUMNS, collect, scores
 from analysis.jobs import read_jobs
@@ -152,3 +152,49 @@ def test_a_torn_config_hides_no_numbers(tmp_path: Path):
     write_job(tmp_path, scores={"m": [score("s1", 1, 4, "m")]})
     (tmp_path / ".hydra" / "overrides.yaml").write_text('- "model@evolver=')
     assert collect(tmp_path).iloc[0].value == 4
+
+
+def test_a_failed_job_is_told_with_the_first_line_of_its_error_but_no_key(tmp_path: Path):
+    write_job(tmp_path / "0", status="failed", error="no server at http://x; start one\nTraceback")
+    write_job(tmp_path / "1", status="failed", error="401 for http://me:" + "hunter2hunter2@host/v1")
+    write_job(tmp_path / "2", scores={"m": [score("s1", 1, 4, "m")]})
+    told = collect(tmp_path)["error"].fillna("").tolist()
+    assert told == ["no server at http://x; start one", "not repeated here: it holds a key or a password", ""]
+
+
+def test_a_file_of_fewer_scores_than_were_counted_is_said(tmp_path: Path):
+    write_job(tmp_path, scores={"m": [score(f"s{k}", k % 2, 4, "m") for k in range(4)]})
+    path = tmp_path / "scores" / "m.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    long = scores(tmp_path)
+    assert len(long) == 3
+    [told] = long.attrs["warnings"]
+    assert "scores/m.jsonl holds 3 values of m, metrics.json counts 4" in told
+
+
+def test_scores_that_an_earlier_command_left_are_not_used(tmp_path: Path):
+    """metrics.json is of the last command in the folder; without it, what there is is given."""
+    write_job(tmp_path, scores={"m": [score("s1", 1, 4, "m")]})
+    lines(tmp_path / "scores" / "ifd.jsonl", [score("s1", 1, 0.5, "ifd")])
+    long = scores(tmp_path)
+    assert list(long["metric"]) == ["m"]
+    [told] = long.attrs["warnings"]
+    assert "scores/ifd.jsonl: ifd: not in metrics.json, so of an earlier run; left out" in told
+    (tmp_path / "metrics.json").write_text("{")
+    assert list(scores(tmp_path)["metric"]) == ["ifd", "m"]
+
+
+def test_what_an_older_version_wrote_otherwise_costs_itself_only(tmp_path: Path):
+    rows = [score("s1", 1, 4, "m"), score("s2", 1, 5, "m") | {"round": None}, score("s3", 1, 6, "m")]
+    folder = write_job(tmp_path, scores={"n": [score("s1", 1, 1, "n")]})
+    lines(folder / "scores" / "m.jsonl", [*rows, score("s4", 1, 1, "m") | {"values": {"m": "hard"}}])
+    told = json.loads((folder / "metrics.json").read_text())
+    told["metrics"] |= {"m": {"mean": 5.0}, "k": {"1": {"mean": 1, "ci95": 2}}}
+    (folder / "metrics.json").write_text(json.dumps(told))
+    assert collect(folder)["metric"].tolist() == ["n"]
+    long = scores(folder)
+    assert long.loc[long["metric"] == "m", "value"].tolist() == [4, 6]
+    assert long.attrs["warnings"] == [
+        f"job {folder.name}: metrics.json: m, k is of another shape and was left out",
+        f"job {folder.name}: scores/m.jsonl: 2 lines have no round, or a value that is no number, and were left out",
+    ]

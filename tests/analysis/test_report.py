@@ -186,3 +186,25 @@ def test_the_tally_says_how_many_hold(tmp_path: Path):
         "Of 1 comparison of difficulty in the last round, small-1b scores higher in 1. "
         "0 of the 1 decided hold after correction."
     )
+
+
+def test_damaged_and_older_files_cost_themselves_only(pair: Path):
+    """A torn line of records, a record without a round, a torn manifest, a step and a score of another version."""
+    artifact = pair / "artifact-0"
+    records = (artifact / "records.jsonl").read_text().splitlines()
+    odd = json.loads(records[1])
+    del odd["round"]
+    (artifact / "records.jsonl").write_text("\n".join([records[0][:40], json.dumps(odd), *records[2:], "7"]) + "\n")
+    (artifact / "rejects.jsonl").write_text('{"id": "x"}\n[1]\n')
+    (artifact / "manifest.json").write_text('{"step": ')
+    with (pair / "0" / "steps.jsonl").open("a") as file:
+        file.write('{"step": "respond"}\n')
+    lost = score("s1", 1, None, "m")
+    del lost["raw"]
+    write_job(pair / "2", "small-1b", {"m": [lost]})
+    text = read(pair)
+    assert "artifact-0/records.jsonl: 3 of the 11 lines drawn for the report cannot be read" in text
+    assert "artifact-0/rejects.jsonl: 2 of the 2 lines drawn" in text
+    assert "step evolution: manifest.json is not JSON" in text
+    assert "job 0: steps.jsonl: 1 lines lack one of step, path" in text
+    assert "Seed 2, harder, by small-1b" in text  # the rest is there

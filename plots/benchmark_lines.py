@@ -2,7 +2,8 @@
 
 A point's bar is the interval of its source where there is one; for published percentages it is the 95 % Wilson interval
 of k of n items (Wilson 1927), derived here: the paper gives none, and differences smaller than it are no finding.
-Several runs of ours (random seeds) are one point: their mean, with Student's interval over the runs.
+Several random seeds of ours are one point: their mean, with Student's interval over the runs. Nothing else is averaged:
+whatever fact differs beside stands in the name of a panel.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from analysis.load import Study
+
 PAPER = Path(__file__).parent / "paper"
 COLUMNS = ("x", "evolver", "metric", "value", "ci_low", "ci_high")
 PANELS = ("Pr.(S)", "In.(S)", "Pr.(L)", "In.(L)", "GSM8K", "MATH", "HumanEval", "MBPP")  # the paper's order
@@ -30,6 +33,7 @@ OURS = {  # names of our benchmarks' values; ours are shares, the paper's percen
     "minerva_math_exact_match": "MATH",
     "mbpp": "MBPP",
 }
+FACTS = ("dataset", "evolution", "evolver", "teacher", "student", "judge", "setting")  # all of a run's but its seed
 WIDE = 4  # panels in a row
 
 
@@ -39,8 +43,7 @@ def draw(table: DataFrame, label: str, missing: str, joined: bool = True) -> Fig
     table = table[table["value"].notna()]
     if table.empty:
         return style.empty(missing)
-    found = set(table["metric"])
-    metrics = [metric for metric in PANELS if metric in found] + sorted(found - set(PANELS))
+    metrics = sorted(set(table["metric"]), key=place)
     ticks = list(dict.fromkeys(table["x"]))
     levels = style.order(table["evolver"].astype(str))
     handles: dict[str, Artist] = {}
@@ -72,9 +75,16 @@ def draw(table: DataFrame, label: str, missing: str, joined: bool = True) -> Fig
     return figure
 
 
-def own(results: DataFrame) -> DataFrame:
-    """COLUMNS from our results with a column x, in its order: the benchmarks of completed jobs, in percent. Where
-    several models were asked, a panel names the one that it shows."""
+def place(panel: str) -> tuple[int, str]:
+    """By benchmark in the paper's order, then by what else its name says."""
+    plain = panel.split(" (")[0].split(" · ")[0]
+    return PANELS.index(plain) if plain in PANELS else len(PANELS), panel
+
+
+def own(results: DataFrame, line: str = "evolver") -> DataFrame:
+    """COLUMNS from our results with a column x, in its order: the benchmarks of completed jobs, in percent, a line for
+    each level of the fact `line`. Where several models were asked, a panel names the one that it shows; so with any
+    other fact that differs at the same x."""
     import pandas as pd
 
     asked, plain = style.asked(results["metric"])
@@ -82,9 +92,20 @@ def own(results: DataFrame) -> DataFrame:
     done, asked = results[there].copy(), asked[there]
     done["metric"] = plain[there].map(OURS) + (" (" + asked + ")" if asked.nunique() > 1 else "")
     done[["value", "ci_low", "ci_high"]] *= 100
+    for metric, side in done.groupby("metric", sort=False):
+        told = [name for name in FACTS if name != line and side.groupby("x")[name].nunique().max() > 1]
+        if told:
+            labels = side[told].astype(str).map(style.name).agg(lambda row: ", ".join(filter(None, row)), axis=1)
+            done.loc[side.index, "metric"] = f"{metric} · " + labels
+    done["evolver"] = done[line].astype(str)
     points = done.groupby(["x", "evolver", "metric"], sort=False, observed=True)
     rows = [dict(zip(COLUMNS[:3], key, strict=True)) | point(runs) for key, runs in points]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def drawn_by(study: Study) -> str:
+    """The fact whose levels are lines: what is compared, where that is not what x names."""
+    return study.factor if study.factor in ("evolution", "teacher", "judge") else "evolver"
 
 
 def point(runs: DataFrame) -> dict[str, float]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CAPTION = "Benchmarks of the students by the round that they were trained on, in percent, with 95 % intervals."
 COLUMNS = lines.COLUMNS
+ROUNDS = r"(?:^|, )(?:select\.)?rounds=\[[^\]]*\]"  # in a setting: what x is
 MISSING = "no benchmark by round: no completed jobs have trained students on several rounds and asked them"
 
 
@@ -41,7 +42,9 @@ def of(study: Study) -> DataFrame:
     """Our results, where students were trained on several rounds."""
     rounds = {job.facts["run"]: trained_on(job) for job in study.jobs}
     results = study.results[study.results["run"].map(rounds).notna()]
-    table = lines.own(results.assign(x=results["run"].map(rounds)).sort_values("x", kind="stable"))
+    setting = results["setting"].astype(str).str.replace(ROUNDS, "", regex=True).str.strip(", ")
+    placed = results.assign(x=results["run"].map(rounds), setting=setting).sort_values("x", kind="stable")
+    table = lines.own(placed, lines.drawn_by(study))
     return table if table["x"].nunique() > 1 else table[:0]
 
 

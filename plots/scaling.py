@@ -40,7 +40,7 @@ def of(study: Study) -> DataFrame:
     rank = results["student"].astype(str).map({student: i for i, student in enumerate(students)})
     several = results.loc[results["status"] == "completed", "setting"].nunique() > 1
     x = results["student"].astype(str) + (", " + results["setting"].astype(str) if several else "")
-    table = lines.own(results.assign(x=x).iloc[rank.argsort(kind="stable")])
+    table = lines.own(results.assign(x=x).iloc[rank.argsort(kind="stable")], lines.drawn_by(study))
     return table[:0] if len(iterations.of(study)) else table
 
 

@@ -139,6 +139,42 @@ def test_benchmarks_by_student_are_drawn_small_to_large_and_seeds_are_one_point(
     assert scaling.draw(table).axes[0].get_xlabel() == "size of the student"
 
 
+@pytest.mark.parametrize("fact", ["dataset", "evolution", "teacher", "judge"])
+def test_a_point_is_of_one_thing_but_for_random_seeds(tmp_path: Path, fact):
+    """Ten and ninety percent with two methods are no fifty percent ± 50 of one."""
+    for level, of_small in (("x", 0), ("y", 1)):
+        for evolver, value in (("a-1b", of_small), ("b-2b", 0)):
+            job(tmp_path / f"{level}{evolver}", scores=asked(value), evolver=evolver, student="s-1b", **{fact: level})
+    table = scaling.of(load(tmp_path))
+    small = table[table["evolver"] == "a-1b"].set_index("metric")["value"]
+    assert small.to_dict() == {"GSM8K · x": 0, "GSM8K · y": 100}
+
+
+def test_methods_of_one_evolver_are_lines(tmp_path: Path):
+    for method, value in (("evol_instruct", 0), ("auto_evol", 1)):
+        job(tmp_path / method, scores=asked(value), evolution=method, student="s-1b")
+    table = scaling.of(load(tmp_path))
+    assert table.set_index(["evolver", "metric"])["value"].to_dict() == {
+        ("evol_instruct", "GSM8K"): 0,
+        ("auto_evol", "GSM8K"): 100,
+    }
+
+
+def test_students_by_round_have_a_panel_each(tmp_path: Path):
+    """Nor does a temperature vanish into a point."""
+    for number in (1, 2):
+        for student, heat in (("s-1b", 0), ("s-7b", 0), ("s-7b", 0.7)):
+            words = (f"select.rounds=[{number}]", f"evolution.sampling.temperature={heat}")
+            config, value = {"select": {"rounds": [number]}}, float(heat > 0)
+            job(tmp_path / f"{number}{student}{heat}", *words, scores=asked(value), config=config, student=student)
+    table = iterations.of(load(tmp_path))
+    assert table.groupby("metric", sort=False)["value"].agg(list).to_dict() == {
+        "GSM8K · s-1b, temperature=0": [0, 0],
+        "GSM8K · s-7b, temperature=0": [0, 0],
+        "GSM8K · s-7b, temperature=0.7": [100, 100],
+    }
+
+
 def test_win_rates_have_a_bar_for_each_setting(tmp_path: Path):
     """Figures 6 and 7: bars are shares, one evolver."""
     for keep, label in ((0.05, "win"), (0.1, "lose")):

@@ -86,11 +86,22 @@ NAMES = {
     "length_controlled_win_rate": "win rate, length-controlled",
     "mt_bench": "MT-Bench",
     "full_alpaca": "all of Alpaca",
+    "original_100%": "all of it",
+    "instruction_length": "length of the instruction",
+    "instruction_ppl": "perplexity of the instruction",
+    **{f"FollowBench_HSR_L{level}": f"FollowBench HSR, level {level}" for level in range(1, 6)},
+    "FollowBench_HSR_Avg": "FollowBench HSR, average",
+    "ifd_percent": "IFD (%)",
+    "ic_ifd_percent": "IC-IFD (%)",
+    "ifeval_average_llama3_8b": "IFEval average of Llama-3-8B (%)",
     "slm": "SLM",
     "llm": "LLM",
     "alpaca": "Alpaca",
     "gsm8k": "GSM8K",
     "code_alpaca": "Code Alpaca",
+    "gsm8k_train": "GSM8K",
+    "alpaca_iter3": "Alpaca, round 3",
+    "alpaca_iter3_slm": "Alpaca, round 3 of the SLM",
 }
 # Scales with two ends are drawn whole, so that a difference looks as large as it is.
 RANGES = {

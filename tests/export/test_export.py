@@ -187,6 +187,54 @@ def test_llama_factory_loads_answers_and_pairs(ran, tmp_path):
     assert "pref_beta" in told
 
 
+def training(ran: Path, to: Path, cfg, words: list[str], ended: dict[str, Path] | None = None) -> Path:
+    """The folder of the same run with trainers behind its steps; those in `ended` have left artifacts."""
+    (to / ".hydra").mkdir(parents=True)
+    words = ["+experiment=smoke", "dataset=jsonl", "dataset.path=mine.jsonl", "name=mine", *words]
+    OmegaConf.save(cfg(*words), to / ".hydra" / "config.yaml")
+    rows = (ran / "steps.jsonl").read_text()
+    rows += "".join(json.dumps({"step": step, "path": str(path)}) + "\n" for step, path in (ended or {}).items())
+    (to / "steps.jsonl").write_text(rows)
+    return to
+
+
+def told(ran: Path, to: Path, format: str, **given) -> tuple[dict[str, Any], str]:
+    """The yaml for LLaMA-Factory: what it says, and its comments."""
+    text = next(file for file in export(ran, format, to, "dataset", **given) if file.suffix == ".yaml").read_text()
+    return yaml.safe_load(text), "\n".join(line for line in text.split("\n") if line.startswith("#"))
+
+
+STAGES = ["+trainer@sft=sft", "+trainer@dpo=dpo", "steps=[dataset,respond,sft,dpo]", "model@student=smollm2-135m"]
+
+
+def test_each_trainer_starts_from_its_own_model(ran, tmp_path, cfg, caplog):
+    """DPO from what SFT has made, by the path of its artifact; or the yaml says what is not there"""
+    (tmp_path / "sft-1" / "model").mkdir(parents=True)
+    whole = training(ran, tmp_path / "whole", cfg, STAGES, {"sft": tmp_path / "sft-1"})
+    assert (
+        told(whole, tmp_path / "a", "llama_factory")[0]["model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    )
+    assert told(whole, tmp_path / "b", "llama_factory_dpo")[0]["model_name_or_path"] == str(
+        tmp_path / "sft-1" / "model"
+    )
+    assert not caplog.records
+    half = training(ran, tmp_path / "half", cfg, STAGES)
+    found, comments = told(half, tmp_path / "c", "llama_factory_dpo")
+    assert "model_name_or_path" not in found and caplog.messages[0] in [
+        f"mine.yaml: {line[2:]}" for line in comments.split("\n")
+    ]
+    assert "model_name_or_path is to be set: the weights of the role tuned, which sft of this run makes" in comments
+
+
+def test_a_yaml_that_is_uploaded_names_no_folder_of_this_machine(ran, tmp_path, cfg, monkeypatch):
+    (tmp_path / "sft-1" / "model").mkdir(parents=True)
+    monkeypatch.setattr("evodistill.export.push.push", lambda *given: "there")
+    whole = training(ran, tmp_path / "whole", cfg, STAGES, {"sft": tmp_path / "sft-1"})
+    found, comments = told(whole, tmp_path / "to", "llama_factory_dpo", repository="me/it")
+    assert "model_name_or_path" not in found and "a folder of the machine that ran it" in comments
+    assert str(tmp_path) not in comments
+
+
 def test_a_damaged_dataset_info_is_left_alone(ran, tmp_path):
     (tmp_path / "dataset_info.json").write_text("[1")
     with pytest.raises(RunError, match=r"dataset_info.json cannot be read .* choose another folder with --to"):

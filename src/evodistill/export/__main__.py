@@ -64,7 +64,7 @@ def export(
     log.info("%d rows of %d records of %s; left out: %s", len(rows), len(made.records), made.steps[-1]["step"], told)
     files = [data]
     if format.startswith("llama_factory"):
-        files += for_llama_factory(made, data, format in formats.PAIRS, len(rows), to, name)
+        files += for_llama_factory(made, data, format in formats.PAIRS, len(rows), to, name, bool(repository))
     readme = to / f"{name}.md"
     write_text(readme, card.card(made, name, None if format == "datasets" else data.name, len(rows), left_out))
     if repository:
@@ -73,15 +73,30 @@ def export(
     return [*files, readme]
 
 
-def for_llama_factory(made: run.Made, data: Path, paired: bool, n: int, to: Path, name: str) -> list[Path]:
+def for_llama_factory(
+    made: run.Made, data: Path, paired: bool, n: int, to: Path, name: str, public: bool
+) -> list[Path]:
     import yaml
 
     info = llama_factory.add_entry(to, name, llama_factory.entry(data, paired))
-    student = made.cfg.student
-    told = llama_factory.settings(name, paired, n, str(student.get("path") or student.name), made.trainer(paired))
-    head = f"# cd {to.name} && llamafactory-cli train {name}.yaml\n"
-    head += "# gradient_accumulation_steps is for one GPU: divide it by their number\n"
-    write_text(to / f"{name}.yaml", head + yaml.safe_dump(told, sort_keys=False))
+    trainer = made.trainer(paired)
+    role = str(trainer.get("model", "student"))
+    model = made.weights(role)
+    told = llama_factory.settings(name, paired, n, trainer)
+    head = [f"cd {to.name} && llamafactory-cli train {name}.yaml"]
+    head += ["gradient_accumulation_steps is for one GPU: divide it by their number"]
+    if model is None or (public and isinstance(model, Path)):
+        maker = made.maker(role)
+        whose = (
+            f"the role {role}, which {maker} of this run makes" if maker else f"the role {role} ({made.cfg[role].name})"
+        )
+        why = "they are a folder of the machine that ran it" if model else "they are not here"
+        head += [f"model_name_or_path is to be set: the weights of {whose}; {why}"]
+        log.warning("%s.yaml: %s", name, head[-1])
+    else:
+        told = {"model_name_or_path": str(model)} | told
+    text = "".join(f"# {line}\n" for line in head) + yaml.safe_dump(told, sort_keys=False)
+    write_text(to / f"{name}.yaml", text)
     return [info, to / f"{name}.yaml"]
 
 

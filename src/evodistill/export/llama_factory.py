@@ -45,10 +45,10 @@ def add_entry(folder: Path, name: str, told: Mapping[str, Any]) -> Path:
     return file
 
 
-def settings(name: str, paired: bool, n: int, model: str, trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """The training of `n` rows, with the numbers of the run's own trainer where it has one."""
+def settings(name: str, paired: bool, n: int, trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """The training of `n` rows, with the numbers of the run's own trainer where it has one; without the model."""
     given = DEFAULTS | {"bf16": True} | dict(trainer.get("args") or {})
-    told = {"model_name_or_path": model, "stage": "dpo" if paired else "sft", "do_train": True}
+    told: dict[str, Any] = {"stage": "dpo" if paired else "sft", "do_train": True}
     told |= {"finetuning_type": "lora" if trainer.get("lora") else "full", "dataset": name, "dataset_dir": "."}
     told |= {"cutoff_len": given.get("max_length") or 2048, "output_dir": f"saves/{name}"}
     told |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": trainer.get("effective_batch", 64)}

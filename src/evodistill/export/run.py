@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from evodistill.record import Record, read_jsonl, read_records
 
 @dataclass(frozen=True)
 class Made:
-    """The records of a step, the rows of `steps.jsonl` up to it, their manifests, and the run's config."""
+    """The records of a step, the rows of `steps.jsonl` up to it, their manifests, the run's config, and the artifact of
+    each step that has ended."""
 
     records: list[Record]
     steps: list[dict[str, Any]]
     manifests: list[dict[str, Any]]
     cfg: DictConfig
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def models(self) -> dict[str, tuple[str, str]]:
@@ -36,6 +38,22 @@ class Made:
         assert isinstance(found, dict)
         return {str(key): value for key, value in found.items()}
 
+    def maker(self, role: str) -> str | None:
+        """The step whose training makes a role; None for one that the config holds."""
+        return next((name for name in self.cfg.steps if self.cfg[name].get("makes") == role), None)
+
+    def weights(self, role: str) -> str | Path | None:
+        """Where another trainer finds the weights of a role: the hub's name, or a folder of this machine. None where
+        they are still to be made, or are no longer here."""
+        if maker := self.maker(role):
+            folder = self.artifacts.get(maker, Path()) / "model"
+            return folder.resolve() if folder.is_dir() else None
+        node = self.cfg[role]
+        node = node.get("inner") or node  # a backend that spreads another over machines
+        named = str(node.get("path") or node.name)
+        folder = Path(named).expanduser()
+        return folder.resolve() if folder.is_dir() else named
+
 
 def read(folder: Path, step: str | None = None) -> Made:
     """The run in `folder`, at `step`, or at the last one that is no trainer."""
@@ -48,6 +66,7 @@ def read(folder: Path, step: str | None = None) -> Made:
     if step is None:
         step = [row["step"] for row in rows if not cfg[row["step"]].get("makes")][-1]
     names = [row["step"] for row in rows]
+    artifacts = {row["step"]: Path(row["path"]) for row in rows}
     if step not in names:
         raise RunError(f"--step {step} is no finished step of this run; it has {', '.join(names)}")
     rows = rows[: names.index(step) + 1]
@@ -56,7 +75,7 @@ def read(folder: Path, step: str | None = None) -> Made:
             what = f"{row['path']}, what {row['step']} has made, is not here"
             raise RunError(f"{what}; go where the run was started, or run it again")
     manifests = [json.loads((Path(row["path"]) / "manifest.json").read_text(encoding="utf-8")) for row in rows]
-    return Made(read_records(Path(rows[-1]["path"]) / "records.jsonl"), rows, manifests, cfg)
+    return Made(read_records(Path(rows[-1]["path"]) / "records.jsonl"), rows, manifests, cfg, artifacts)
 
 
 def steps_of(folder: Path) -> Path:

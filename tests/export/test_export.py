@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from evodistill.export.formats import ANSWERS, FORMATS, PAIRS
 from evodistill.pipeline import run
 
 ROWS: list[dict[str, str]] = [
-    {"instruction": "Name a tea.", "input": "", "output": "Assam.", "rejected": "A cup."},
+    {"instruction": "Name a tea.", "input": "", "output": "Assam.", "rejected": "A cup.", "mine": "yes"},
     {"instruction": "Shorten it.", "input": "A long\u2028text.", "output": "Text \u2028 here.", "rejected": "Text."},
     {"instruction": "{{ 7 * 7 }} {% for x in y %} {0} $HOME", "input": "", "output": "{{ config }}", "rejected": "49"},
     {"instruction": "Quotes?", "input": " ", "output": '“Yes” \\ "no"\n\tτ\u0000', "rejected": "𝔑"},
@@ -233,6 +234,54 @@ def test_a_yaml_that_is_uploaded_names_no_folder_of_this_machine(ran, tmp_path, 
     found, comments = told(whole, tmp_path / "to", "llama_factory_dpo", repository="me/it")
     assert "model_name_or_path" not in found and "a folder of the machine that ran it" in comments
     assert str(tmp_path) not in comments
+
+
+RIVALS = ["+trainer@sft_rival=sft", "+trainer@sft=sft", "steps=[dataset,respond,sft_rival,sft]"]
+RIVALS += ["sft_rival.makes=rival", "sft.only=mine", "sft.effective_batch=8"]
+
+
+@pytest.mark.parametrize("format", [format for format in ANSWERS if format != "datasets"])
+def test_only_what_a_trainer_learns_is_exported(ran, tmp_path, cfg, format):
+    """Its `only`, and what is left out by it is counted"""
+    duel = training(ran, tmp_path / "run", cfg, RIVALS)
+    rows = exported(duel, tmp_path / "a", format, trainer="sft")
+    assert len(rows) == 1
+    assert "left out: not_marked 5" in (tmp_path / "a" / "mine.md").read_text()
+    for name in ("sft_rival", "none"):
+        assert len(exported(duel, tmp_path / name, format, trainer=name)) == len(answers())
+
+
+def test_of_several_trainers_one_must_be_named(ran, tmp_path, cfg):
+    duel = training(ran, tmp_path / "run", cfg, RIVALS)
+    for format in ("messages", "llama_factory"):
+        with pytest.raises(
+            RunError, match=r"trains 2 models.* choose one with --trainer sft_rival or sft; --trainer none"
+        ):
+            export(duel, format, tmp_path / "to", "dataset")
+    with pytest.raises(RunError, match=r"--trainer dpo is no trainer of this run on answers; it has sft_rival, sft"):
+        export(duel, "messages", tmp_path / "to", "dataset", trainer="dpo")
+    with pytest.raises(RunError, match=r"--trainer sft is no trainer of this run on pairs; it has none"):
+        export(duel, "dpo", tmp_path / "to", "dataset", trainer="sft")
+    assert told(duel, tmp_path / "to", "llama_factory", trainer="sft")[0]["gradient_accumulation_steps"] == 8
+    alike = training(ran, tmp_path / "alike", cfg, [*RIVALS, "sft.only=null"])
+    assert len(exported(alike, tmp_path / "to", "messages")) == len(answers())  # both learn these
+
+
+def test_records_that_were_not_marked_yet_say_what_takes_them(ran, tmp_path, cfg):
+    run = training(ran, tmp_path / "run", cfg, ["+trainer@sft=sft", "steps=[dataset,respond,sft]", "sft.only=other"])
+    with pytest.raises(RunError, match=r"none of 6 records .* \(not_marked 6\); --trainer none takes them all"):
+        export(run, "messages", tmp_path / "to", "dataset")
+
+
+def test_pairs_are_those_that_the_trainer_learns():
+    """As its own filters say"""
+    from evodistill.export import formats
+    from evodistill.record import Record
+
+    extra = {"rejected": "No", "rejected_finish_reason": "length", "margin": 1.0}
+    record = replace(Record.seed("Tea?", output="Yes"), extra=extra)
+    for settings, n in (({}, 0), ({"truncated": True}, 1), ({"truncated": True, "min_margin": 2.0}, 0)):
+        assert len(formats.rows([record], "dpo", settings)[0]) == n
 
 
 def test_a_damaged_dataset_info_is_left_alone(ran, tmp_path):

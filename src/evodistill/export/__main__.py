@@ -1,11 +1,15 @@
-"""python -m evodistill.export RUN --format FORMAT --to FOLDER [--step STEP] [--name NAME] [--push OWNER/NAME]"""
+"""python -m evodistill.export RUN --format FORMAT --to FOLDER
+[--step STEP] [--trainer STEP] [--name NAME] [--push OWNER/NAME]
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from evodistill import RunError
 from evodistill.export import card, formats, llama_factory, push, run
@@ -22,13 +26,19 @@ def main() -> None:
     parser.add_argument("--format", choices=formats.FORMATS, default="messages")
     parser.add_argument("--to", type=Path, default=Path("exported"), help="folder; default: exported")
     parser.add_argument("--step", help="whose records; default: the last step that trains nothing")
+    parser.add_argument(
+        "--trainer",
+        metavar="STEP",
+        help="the rows that it learns, with its settings, where the run trains several models; none: all records",
+    )
     parser.add_argument("--name", help="of the data set; default: the run's")
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to this dataset of the Hugging Face hub too")
     parser.add_argument("--private", action="store_true", help="where --push makes the dataset: for its owner only")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        for path in export(given.run, given.format, given.to, given.step, given.name, given.push, given.private):
+        wanted = (given.step, given.name, given.push, given.private, given.trainer)
+        for path in export(given.run, given.format, given.to, *wanted):
             print(path)
     except RunError as error:
         raise SystemExit(f"error: {error}") from None
@@ -42,6 +52,7 @@ def export(
     name: str | None = None,
     repository: str | None = None,
     private: bool = False,
+    trainer: str | None = None,
 ) -> list[Path]:
     """The files that were written."""
     if repository:
@@ -54,17 +65,21 @@ def export(
     name = name or str(made.cfg.name)
     if not re.fullmatch(r"[\w.-]+", name):
         raise RunError(f"--name {name!r}: letters, digits, dot, dash and underscore only")
-    rows, left_out = formats.rows(made.records, format)
+    paired, settings = format in formats.PAIRS, format.startswith("llama_factory")
+    chosen = made.trainer(trainer, paired, settings)
+    rows, left_out = formats.rows(made.records, format, chosen)
     told = card.counted(left_out)
     if not rows:
-        raise RunError(f"{made.steps[-1]['step']}: none of {len(made.records)} records is a row of {format} ({told})")
+        cure = f"; --trainer {run.NONE} takes them all" if "not_marked" in left_out else ""
+        whose = f"{made.steps[-1]['step']}: none of {len(made.records)} records"
+        raise RunError(f"{whose} is a row of {format} ({told}){cure}")
     with named_errors(to):
         to.mkdir(parents=True, exist_ok=True)
         data = formats.write(rows, format, to, name)
     log.info("%d rows of %d records of %s; left out: %s", len(rows), len(made.records), made.steps[-1]["step"], told)
     files = [data]
-    if format.startswith("llama_factory"):
-        files += for_llama_factory(made, data, format in formats.PAIRS, len(rows), to, name, bool(repository))
+    if settings:
+        files += for_llama_factory(made, data, chosen, paired, len(rows), to, name, bool(repository))
     readme = to / f"{name}.md"
     write_text(readme, card.card(made, name, None if format == "datasets" else data.name, len(rows), left_out))
     if repository:
@@ -74,12 +89,18 @@ def export(
 
 
 def for_llama_factory(
-    made: run.Made, data: Path, paired: bool, n: int, to: Path, name: str, public: bool
+    made: run.Made,
+    data: Path,
+    trainer: Mapping[str, Any],
+    paired: bool,
+    n: int,
+    to: Path,
+    name: str,
+    public: bool,
 ) -> list[Path]:
     import yaml
 
     info = llama_factory.add_entry(to, name, llama_factory.entry(data, paired))
-    trainer = made.trainer(paired)
     role = str(trainer.get("model", "student"))
     model = made.weights(role)
     told = llama_factory.settings(name, paired, n, trainer)

@@ -16,7 +16,8 @@ from evodistill.trainer.dpo import DPO, pairs
 
 Row = dict[str, Any]
 ARRAYS = ("alpaca", "sharegpt", "llama_factory", "llama_factory_dpo")  # one JSON array, as is usual; else a line a row
-PREFERENCE = DPO("student", "preferred")  # knows which pairs say what is preferred
+FILTERS = ("truncated", "min_margin")  # of DPO, where no token is counted
+NO_TRAINER: Mapping[str, Any] = {}
 
 
 def turn(role: str, content: str) -> dict[str, str]:
@@ -76,11 +77,13 @@ PAIRS: Mapping[str, Callable[[Record, str, str], Row]] = {"dpo": dpo, "llama_fac
 FORMATS = (*ANSWERS, *PAIRS)
 
 
-def rows(records: Iterable[Record], format: str) -> tuple[list[Row], Counter[str]]:
-    """(rows, how many records or pairs were left out, by reason)"""
+def rows(
+    records: Iterable[Record], format: str, trainer: Mapping[str, Any] = NO_TRAINER
+) -> tuple[list[Row], Counter[str]]:
+    """(the rows that a trainer with these settings learns, how many records or pairs were left out, by reason)"""
     made, left_out = list[Row](), Counter[str]()
     for record in records:
-        for row in rows_of(record, format):
+        for row in rows_of(record, format, trainer):
             if isinstance(row, Fault):
                 left_out[row.reason] += 1
             else:
@@ -88,15 +91,19 @@ def rows(records: Iterable[Record], format: str) -> tuple[list[Row], Counter[str
     return made, left_out
 
 
-def rows_of(record: Record, format: str) -> Iterator[Row | Fault]:
+def rows_of(record: Record, format: str, trainer: Mapping[str, Any]) -> Iterator[Row | Fault]:
     """Half characters, which trainers' files cannot hold, become U+FFFD, as where a model is trained here."""
+    if trainer.get("only") and not record.extra.get(trainer["only"]):
+        yield Fault("not_marked")
+        return
     texts = {name: repaired(getattr(record, name)) for name in ("instruction", "input", "output")}
     record = replace(record, **texts)
     if format in ANSWERS:
         yield ANSWERS[format](record) if record.output.strip() else Fault("no_answer")
         return
+    told = DPO("student", "preferred", **{key: trainer[key] for key in FILTERS if key in trainer})
     for pair in pairs(record):
-        yield PREFERENCE.fault(pair) or PAIRS[format](record, repaired(pair["chosen"]), repaired(pair["rejected"]))
+        yield told.fault(pair) or PAIRS[format](record, repaired(pair["chosen"]), repaired(pair["rejected"]))
 
 
 def write(made: list[Row], format: str, folder: Path, name: str) -> Path:

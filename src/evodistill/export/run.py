@@ -11,7 +11,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from evodistill import RunError
+from evodistill.export.formats import FILTERS
 from evodistill.record import Record, read_jsonl, read_records
+
+NONE = "none"  # --trainer none: as if the run trained nothing
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,27 @@ class Made:
         """Role → (name, identity of its weights), of all that had a part in these records."""
         return {role: tuple(told) for manifest in self.manifests for role, told in manifest["key"]["models"].items()}
 
-    def trainer(self, paired: bool) -> Mapping[str, Any]:
-        """The settings of the run's first trainer on pairs, or on answers; {} where it has none."""
-        trainers = [self.cfg[name] for name in self.cfg.steps if self.cfg[name].get("makes")]
-        fit = [node for node in trainers if str(node._target_).endswith(".DPO") == paired]
-        found = OmegaConf.to_container(fit[0], resolve=True) if fit else {}
+    def trainer(self, name: str | None, paired: bool, settings: bool) -> dict[str, Any]:
+        """The settings of the trainer on pairs, or on answers, whose rows are wanted: the named one, or the run's only
+        one; {} where it has none, and for NONE. Several that learn from the same records are one where only these are
+        asked for, and not their `settings`."""
+        nodes = {step: self.cfg[step] for step in self.cfg.steps if self.cfg[step].get("makes")}
+        kinds = {step: str(node._target_).rpartition(".")[2] for step, node in nodes.items()}
+        fit = [
+            step for step, kind in kinds.items() if (kind == "DPO") == paired and kind != "OnPolicy"
+        ]  # reads no answers
+        if name not in (None, NONE, *fit):
+            what = "pairs" if paired else "answers"
+            raise RunError(f"--trainer {name} is no trainer of this run on {what}; it has {', '.join(fit) or 'none'}")
+        learned = {tuple(nodes[step].get(key) for key in ("only", *FILTERS)) for step in fit}
+        if name is None and len(fit) > 1 and (settings or len(learned) > 1):
+            raise RunError(
+                f"this run trains {len(fit)} models, each with settings of its own: choose one with --trainer "
+                f"{' or '.join(fit)}; --trainer {NONE}: all records"
+            )
+        if name == NONE or not fit:
+            return {}
+        found = OmegaConf.to_container(nodes[name or fit[0]], resolve=True)
         assert isinstance(found, dict)
         return {str(key): value for key, value in found.items()}
 

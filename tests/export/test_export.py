@@ -1,6 +1,7 @@
 """What is exported can be read again, by the rules of those who read it."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -171,6 +172,10 @@ ARGUMENTS = {
         "weight_decay",
     ),
     *("warmup_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_dora", "additional_target"),
+    *("quantization_bit", "quantization_type", "double_quantization", "val_size", "early_stopping_steps"),
+    *("eval_strategy", "eval_steps", "per_device_eval_batch_size", "save_strategy", "save_steps"),
+    *("load_best_model_at_end", "dpo_label_smoothing", "packing", "neat_packing", "optim", "max_steps"),
 }
 
 
@@ -282,6 +287,71 @@ def test_pairs_are_those_that_the_trainer_learns():
     record = replace(Record.seed("Tea?", output="Yes"), extra=extra)
     for settings, n in (({}, 0), ({"truncated": True}, 1), ({"truncated": True, "min_margin": 2.0}, 0)):
         assert len(formats.rows([record], "dpo", settings)[0]) == n
+
+
+@pytest.mark.parametrize(
+    ("paired", "trainer", "expected"),
+    [
+        (
+            False,
+            {"lora": {"r": 4, "lora_alpha": 32, "target_modules": "all-linear", "use_dora": True}},
+            {"lora_rank": 4, "lora_alpha": 32, "lora_dropout": 0.0, "lora_target": "all", "use_dora": True},
+        ),
+        (
+            False,
+            {"lora": {"target_modules": ["q_proj", "v_proj"], "modules_to_save": ["lm_head"]}},
+            {"lora_rank": 8, "lora_alpha": 8, "lora_target": "q_proj,v_proj", "additional_target": "lm_head"},
+        ),
+        (
+            False,
+            {"quantization": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}},
+            {"quantization_bit": 4, "quantization_type": "nf4", "double_quantization": False},
+        ),
+        (False, {"quantization": {"load_in_8bit": True}}, {"quantization_bit": 8}),
+        (False, {"held_out": 0.5}, {"val_size": 0.5, "eval_strategy": "epoch", "warmup_steps": 1}),
+        (
+            False,
+            {"held_out": 0.1, "best": True, "patience": 2, "args": {"eval_strategy": "steps", "eval_steps": 5}},
+            {"load_best_model_at_end": True, "save_strategy": "steps", "save_steps": 5, "early_stopping_steps": 2},
+        ),
+        (False, {"args": {"packing": True, "optim": "adafactor"}}, {"neat_packing": True, "optim": "adafactor"}),
+        (False, {"args": {"max_steps": 200, "warmup_steps": 0.1}}, {"max_steps": 200, "warmup_steps": 20}),
+        (
+            True,
+            {"args": {"beta": 0.3, "loss_type": ["ipo"], "label_smoothing": 0.1}},
+            {"pref_beta": 0.3, "pref_loss": "ipo", "dpo_label_smoothing": 0.1},
+        ),
+        (True, {}, {"pref_beta": 0.1, "pref_loss": "sigmoid"}),
+    ],
+)
+def test_the_numbers_of_the_run_are_taken_over(paired, trainer, expected):
+    from evodistill.export.llama_factory import settings
+
+    found, _ = settings("x", paired, 1000, trainer)
+    assert {key: found.get(key) for key in expected} == expected and not found.keys() - ARGUMENTS
+
+
+@pytest.mark.parametrize(
+    ("paired", "trainer", "comment"),
+    [
+        (False, {"template": "plain"}, "template is to be set: the run states one .*, plain; its alpaca is near"),
+        (False, {"template": "/home/me/mine.jinja"}, "template is to be set: the run .* has none, mine.jinja$"),
+        (False, {}, "template is to be set where the model has no chat template"),
+        (False, {"lora": {"r": 8}}, "lora_target is to be set"),
+        (False, {"lora": {"r": 8, "target_modules": "all-linear", "bias": "all"}}, "lora.bias='all' of the run is not"),
+        (False, {"args": {"train_sampling_strategy": "group_by_length"}}, "args.train_sampling_strategy='group_by_len"),
+        (False, {"truncate": False}, "longer than cutoff_len are cut; the run leaves them out"),
+        (False, {"_target_": "evodistill.trainer.kd.KD"}, "the answers alone are learned"),
+        (True, {"args": {"loss_type": ["sigmoid", "sft"]}}, "pref_loss is to be set: the run's is sigmoid and sft"),
+        (True, {"max_length_ratio": 4.0}, "leaves out pairs of much unlike length"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_told(paired, trainer, comment):
+    from evodistill.export.llama_factory import settings
+
+    found, left = settings("x", paired, 1000, trainer)
+    assert len(left) == 1 and re.search(comment, left[0])
+    assert "template" not in found and ("pref_loss" in found) == (paired and "args" not in trainer)
 
 
 def test_a_damaged_dataset_info_is_left_alone(ran, tmp_path):

@@ -103,16 +103,14 @@ def for_llama_factory(
     info = llama_factory.add_entry(to, name, llama_factory.entry(data, paired))
     role = str(trainer.get("model", "student"))
     model = made.weights(role)
-    told = llama_factory.settings(name, paired, n, trainer)
+    told, left = llama_factory.settings(name, paired, n, trainer)
     head = [f"cd {to.name} && llamafactory-cli train {name}.yaml"]
-    head += ["gradient_accumulation_steps is for one GPU: divide it by their number"]
+    head += ["gradient_accumulation_steps is for one GPU: divide it by their number", *left]
     if model is None or (public and isinstance(model, Path)):
         maker = made.maker(role)
-        whose = (
-            f"the role {role}, which {maker} of this run makes" if maker else f"the role {role} ({made.cfg[role].name})"
-        )
+        whose = f"which {maker} of this run makes" if maker else str(made.cfg[role].name)
         why = "they are a folder of the machine that ran it" if model else "they are not here"
-        head += [f"model_name_or_path is to be set: the weights of {whose}; {why}"]
+        head += [f"model_name_or_path is to be set: the weights of the role {role}, {whose}; {why}"]
         log.warning("%s.yaml: %s", name, head[-1])
     else:
         told = {"model_name_or_path": str(model)} | told

@@ -24,6 +24,12 @@ def sft(folder: Path | str = "", **given) -> SFT:
             "effective_batch=64 cannot be divided by 1 processes × 3 rows each",
         ),
         ({"effective_batch": 4, "launch": Launch(num_processes=8)}, "by 8 processes × 1 rows each"),
+        ({"effective_batch": 0}, "effective_batch must be ≥ 1, got 0"),
+        ({"effective_batch": -4}, "effective_batch must be ≥ 1, got -4: it is a number of rows"),
+        (
+            {"engine": {"per_device_train_batch_size": 0}},
+            "engine.per_device_train_batch_size must be ≥ 1, got 0",
+        ),
         ({"args": {"per_device_train_batch_size": 8}}, "per_device_train_batch_size belongs to engine"),
         ({"args": {"gradient_accumulation_steps": 8}}, "follows from effective_batch; leave it out"),
         ({"engine": {"report_to": "wandb"}}, "report_to follows from tracker"),

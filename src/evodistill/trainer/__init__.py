@@ -80,6 +80,12 @@ class Trainer:
             raise ValueError(f"{both[0]} stands in args and in engine; keep one")
         if "per_device_train_batch_size" in self.args:
             raise ValueError("per_device_train_batch_size belongs to engine: effective_batch says what is learned")
+        for key, value in (
+            ("effective_batch", self.effective_batch),
+            ("engine.per_device_train_batch_size", self.per_device),
+        ):
+            if value < 1:
+                raise ValueError(f"{key} must be ≥ 1, got {value}: it is a number of rows")
         if self.effective_batch % self.at_once:
             raise ValueError(
                 f"effective_batch={self.effective_batch} cannot be divided by {self.launch.num_processes} processes × "

@@ -1,5 +1,5 @@
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -33,10 +33,21 @@ def sft(folder: Path | str = "", **given) -> SFT:
         ({"args": {"per_device_train_batch_size": 8}}, "per_device_train_batch_size belongs to engine"),
         ({"args": {"gradient_accumulation_steps": 8}}, "follows from effective_batch; leave it out"),
         ({"engine": {"report_to": "wandb"}}, "report_to follows from tracker"),
+        (
+            {"engine": {"learning_rate": 1e-3}},
+            "engine.learning_rate belongs to args: engine is no part of the identity",
+        ),
+        ({"engine": {"max_length": 16}}, "engine.max_length belongs to args"),
+        ({"args": {"auto_find_batch_size": True}}, "auto_find_batch_size follows from effective_batch"),
         ({"args": {"save_steps": 1}, "engine": {"save_steps": 2}}, "save_steps stands in args and in engine"),
         ({"held_out": 1.0}, r"held_out must be in \[0, 1\), got 1.0"),
         ({"best": True}, "set held_out"),
         ({"held_out": 0.1, "patience": 2}, "set best=true"),
+        ({"held_out": 0.1, "best": True, "args": {"eval_strategy": "no"}}, "eval_strategy=no alone does not say when"),
+        (
+            {"held_out": 0.1, "best": True, "args": {"eval_strategy": "steps"}, "engine": {"logging_steps": 10}},
+            "eval_strategy=steps alone does not say when it is measured: set .* args.eval_steps",
+        ),
         ({"quantization": {"load_in_4bit": True}}, "lora must say what is trained instead"),
     ],
 )
@@ -59,6 +70,31 @@ def test_how_fast_it_trains_is_no_part_of_what_is_made():
     slow, fast = sft(), sft("elsewhere", engine={"save_steps": 7, "deepspeed": "x.json"}, launch=Launch(2))
     assert config.identity(slow) == config.identity(fast)
     assert config.identity(slow) != config.identity(sft(args={**ARGS, "learning_rate": 1e-4}))
+
+
+LEARNED = """
+    learning_rate num_train_epochs max_steps seed data_seed lr_scheduler_type lr_scheduler_kwargs warmup_steps optim
+    optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor neftune_noise_alpha
+    average_tokens_across_devices bf16 fp16 max_length truncation_mode packing packing_strategy padding_free loss_type
+    completion_only_loss assistant_only_loss shuffle_dataset train_sampling_strategy dataloader_drop_last
+    ignore_data_skip eval_strategy eval_steps eval_delay beta label_smoothing loss_weights f_divergence_type ld_alpha
+    sync_ref_model ref_model_mixup_alpha disable_dropout use_weighting temperature top_p top_k max_completion_length
+    generation_kwargs model_init_kwargs optim_target_modules router_aux_loss_coef repetition_penalty
+""".split()  # noqa: SIM905
+
+
+def test_what_is_learned_may_not_stand_in_engine():
+    """It would be no part of the identity: other values would find the model that was made with the first"""
+    import trl
+
+    known = {item.name for kind in (trl.SFTConfig, trl.DPOConfig, trl.DistillationConfig) for item in fields(kind)}
+    assert not [key for key in LEARNED if key not in known]
+    for key in LEARNED:
+        with pytest.raises(ValueError, match=f"engine.{key} belongs to args"):
+            sft(engine={key: 1})
+    fast = ["deepspeed", "fsdp", "gradient_checkpointing_kwargs", "logging_steps", "save_total_limit", "torch_compile"]
+    for key in (*fast, "dataloader_num_workers", "use_liger_kernel", "use_vllm", "vllm_gpu_memory_utilization"):
+        assert key in known and sft(engine={key: 1})
 
 
 def test_the_text_of_a_stated_template_is_part_of_what_is_made(tmp_path):

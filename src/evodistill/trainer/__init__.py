@@ -44,7 +44,20 @@ OURS = {
     "chat_template_path": "template",
     "load_best_model_at_end": "best",
     "metric_for_best_model": "best",
+    "greater_is_better": "best",
+    "restore_callback_states_from_checkpoint": "patience",
+    "auto_find_batch_size": "effective_batch",
 }
+# arguments of TRL that may stand in engine, by how they begin: they say how fast, in how much memory, and what is told
+# of it. All others may change what is learned
+ENGINE = (
+    *("per_device_", "gradient_checkpointing", "activation_offloading", "precompute_ref_", "use_cache", "use_liger_"),
+    *("liger_kernel_", "torch_", "tf32", "deepspeed", "fsdp", "ddp_", "ds3_", "accelerator_config", "parallelism_"),
+    *("dataloader_num_", "dataloader_p", "dataloader_m", "dataset_num_proc", "pad_to_multiple_of", "use_cpu"),
+    *("use_vllm", "vllm_m", "vllm_e", "vllm_server_", "vllm_g", "vllm_t", "teacher_model_init_kwargs", "eval_acc"),
+    *("log", "disable_tqdm", "save_", "enable_jit_checkpoint", "full_determinism", "include_num_", "skip_memory_"),
+    *("run_name", "project", "debug", "local_rank", "num_completions_to_print", "push_to_hub", "hub_"),
+)
 CHARACTERS_PER_TOKEN = 4.0  # for the plan, where nothing is tokenised
 
 
@@ -76,6 +89,11 @@ class Trainer:
     def __post_init__(self) -> None:
         if given := sorted({*self.args, *self.engine} & OURS.keys()):
             raise ValueError(f"args.{given[0]} follows from {OURS[given[0]]}; leave it out")
+        if learned := sorted(key for key in self.engine if not key.startswith(ENGINE)):
+            raise ValueError(
+                f"engine.{learned[0]} belongs to args: engine is no part of the identity of what is made, so only what "
+                "says how fast and in how much memory may stand there"
+            )
         if both := sorted(self.args.keys() & self.engine.keys()):
             raise ValueError(f"{both[0]} stands in args and in engine; keep one")
         if "per_device_train_batch_size" in self.args:
@@ -95,6 +113,12 @@ class Trainer:
             raise ValueError(f"held_out must be in [0, 1), got {self.held_out}")
         if (self.best or self.patience is not None) and not self.held_out:
             raise ValueError("best and patience go by the evaluation loss: set held_out, for example to 0.05")
+        evaluated = self.args.get("eval_strategy", "epoch")
+        if self.best and (evaluated == "no" or (evaluated == "steps" and not self.args.get("eval_steps"))):
+            raise ValueError(
+                f"best goes by the evaluation loss, and args.eval_strategy={evaluated} alone does not say when it is "
+                "measured: set args.eval_strategy=steps with args.eval_steps, or epoch"
+            )
         if self.patience is not None and not self.best:
             raise ValueError("patience stops after the best checkpoint: set best=true")
         if self.quantization and not self.lora:

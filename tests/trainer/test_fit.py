@@ -1,6 +1,7 @@
 """Training itself, in this process, on a model of two layers."""
 
 import json
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_rows_of_like_length_waste_less_padding(base, tmp_path):
     assert 0 < padding["group_by_length"] < 0.5 * padding["random"]
 
 
+class Killed(BaseException):
+    pass
+
+
+def killed(monkeypatch, trainer, base: Path, given: list[Record], at: int, event: str = "on_step_end") -> None:
+    """Train up to a step and no further."""
+
+    def die(self, args, state, control, **more):
+        if state.global_step == at:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"evodistill.trainer.fit.Told.{event}", die, raising=False)
+        with pytest.raises(Killed):
+            trained(trainer, base, given)
+
+
 @pytest.mark.parametrize("how", ["random", "group_by_length"])
 @pytest.mark.parametrize("at", [5, 7])
 def test_a_training_that_was_stopped_goes_on_where_it_was(base, tmp_path, monkeypatch, how, at):
@@ -82,18 +100,8 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(base, tmp_path, monkey
     args = ARGS | {"train_sampling_strategy": how}
     undisturbed = trained(sft(tmp_path / "one", engine=engine, args=args), base, records(16))
 
-    class Killed(BaseException):
-        pass
-
-    def die(self, args, state, control, **more):
-        if state.global_step == at:
-            raise Killed
-
     trainer = sft(tmp_path / "two", engine=engine, args=args)
-    with monkeypatch.context() as patch:
-        patch.setattr("evodistill.trainer.fit.Told.on_step_end", die, raising=False)
-        with pytest.raises(Killed):
-            trained(trainer, base, records(16))
+    killed(monkeypatch, trainer, base, records(16), at)
     assert [path.name for path in (tmp_path / "two" / "checkpoints").glob("checkpoint-*")] == [f"checkpoint-{at - 1}"]
     resumed = trained(trainer, base, records(16))
     assert resumed["resumed"] and not undisturbed["resumed"]
@@ -119,6 +127,36 @@ def test_the_best_checkpoint_is_kept_and_training_stops_when_it_gets_worse(base,
     told = trained(sft(tmp_path, args=args, held_out=0.3, best=True, patience=2), base, records(16))
     evaluated = losses(told, "eval_loss")
     assert len(evaluated) < 30 and evaluated.index(min(evaluated)) == len(evaluated) - 3
+
+
+@pytest.mark.parametrize("when", ["epoch", "steps"])
+@pytest.mark.parametrize(("steps", "event"), [(1, "on_step_end"), (0, "on_train_end")])
+def test_patience_goes_on_where_it_was(base, tmp_path, monkeypatch, when, steps, event):
+    """Stopped between two evaluations, or behind the last, it trains as long as if nothing had happened"""
+    args = ARGS | {"num_train_epochs": 12, "learning_rate": 2e-2, "eval_strategy": when}
+    args |= {"eval_steps": 2} if when == "steps" else {}
+    given = {"args": args, "engine": {"logging_steps": 1}, "held_out": 0.3, "best": True, "patience": 2}
+    undisturbed = trained(sft(tmp_path / "one", **given), base, records(16))
+    trainer = sft(tmp_path / "two", **given)
+    killed(monkeypatch, trainer, base, records(16), undisturbed["steps"] - steps, event)
+    resumed = trained(trainer, base, records(16))
+    assert resumed["resumed"] and losses(resumed, "eval_loss") == losses(undisturbed, "eval_loss")
+    assert losses(resumed) == losses(undisturbed)
+    weights = [(tmp_path / run / "model" / "model.safetensors").read_bytes() for run in ("one", "two")]
+    assert weights[0] == weights[1]
+
+
+def test_a_training_that_goes_on_warns_of_nothing(base, tmp_path, monkeypatch, caplog):
+    """Its share of all steps is the number that it was"""
+    engine = ENGINE | {"save_strategy": "steps", "save_steps": 0.25}
+    trainer = sft(tmp_path, engine=engine)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    killed(monkeypatch, trainer, base, records(16), 5)
+    assert trained(trainer, base, records(16))["resumed"]
+    assert not [message for message in caplog.messages if "do not match" in message]
+    assert {path.name for path in tmp_path.glob("checkpoints/checkpoint-*")} == {
+        f"checkpoint-{n}" for n in (2, 4, 6, 8)
+    }
 
 
 def test_dpo_prefers_what_was_chosen(base, tmp_path):

@@ -63,6 +63,8 @@ def fit(job: Job) -> None:
     order(made)
     checkpoints = job.folder / "checkpoints"
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    if last:
+        resume(made, Path(last), trainer.patience)
     started = time.monotonic()
     made.train(resume_from_checkpoint=last)
     seconds = time.monotonic() - started
@@ -93,7 +95,25 @@ def arguments(job: Job, cpu: bool) -> dict[str, Any]:
     if trainer.best:  # each evaluation needs a checkpoint that it speaks of
         told |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
         told |= {"save_strategy": told["eval_strategy"], "save_steps": told.get("eval_steps") or 1}
+    if trainer.patience is not None:  # its count of evaluations goes on too
+        told |= {"restore_callback_states_from_checkpoint": True}
     return told
+
+
+def resume(made: HFTrainer, checkpoint: Path, patience: int | None) -> None:
+    """Have the training go on as it would have. Shares of all steps are the numbers that they were, else transformers
+    warns that the checkpoint's differ; what had stopped already does not begin again."""
+    from transformers import TrainerState
+
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    for name in ("logging_steps", "eval_steps", "save_steps"):
+        if 0 < (getattr(made.args, name) or 0) < 1:
+            setattr(made.args, name, getattr(state, name))
+    callbacks: Any = state.stateful_callbacks
+    if patience is not None:
+        counted = callbacks["EarlyStoppingCallback"]["attributes"]["early_stopping_patience_counter"]
+        if counted >= patience:
+            made.args.max_steps, made.args.num_train_epochs = -1, 0
 
 
 def adapters(trainer: Trainer) -> dict[str, Any]:

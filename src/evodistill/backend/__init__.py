@@ -19,6 +19,8 @@ from evodistill import RunError
 from evodistill.record import digest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from evodistill.weights import Weights
@@ -160,6 +162,13 @@ class Backend:
         from evodistill.weights import resolve
 
         return resolve(self.name, self.path, self.package, self.source)
+
+    @property
+    def on_disk(self) -> Path | None:
+        """The model's folder where it is on this machine already."""
+        from evodistill.weights import here
+
+        return here(self.name, self.path, self.package, self.source)
 
     @property
     def identity(self) -> str:

@@ -68,7 +68,6 @@ class Made:
             folder = self.artifacts.get(maker, Path()) / "model"
             return folder.resolve() if folder.is_dir() else None
         node = self.cfg[role]
-        node = node.get("inner") or node  # a backend that spreads another over machines
         named = str(node.get("path") or node.name)
         folder = Path(named).expanduser()
         return folder.resolve() if folder.is_dir() else named

@@ -181,6 +181,13 @@ class Trainer:
             near = ", ".join(difflib.get_close_matches(key, known, 3)) or "see TRL's documentation"
             raise RunError(f"args.{key}: {self.Config} of TRL {trl.__version__} has no such argument; near: {near}")
 
+    def suits(self, folders: Mapping[str, Path]) -> None:
+        """Refuse, before anything is paid for, models that these settings or one another do not fit: those of the roles
+        whose weights are here. Their tokenizers and configs are read, and nothing else."""
+        if self.model in folders:
+            self.tokenizer(folders[self.model])
+            self.limit(folders[self.model])
+
     def deepspeed(self) -> None:
         if not find_spec("deepspeed"):
             raise RunError(

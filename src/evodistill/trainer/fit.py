@@ -113,7 +113,7 @@ def resume(made: HFTrainer, checkpoint: Path, patience: int | None) -> None:
     if patience is not None:
         counted = callbacks["EarlyStoppingCallback"]["attributes"]["early_stopping_patience_counter"]
         if counted >= patience:
-            made.args.max_steps, made.args.num_train_epochs = -1, 0
+            made.args.max_steps, made.args.num_train_epochs = -1, 0  # none is left
 
 
 def adapters(trainer: Trainer) -> dict[str, Any]:

@@ -83,7 +83,17 @@ class KD(SFT):
         made = super().row(record, tokenizer, limit)
         return made if isinstance(made, Fault) else replace(made, columns={**made.columns, "id": record.id})
 
+    def suits(self, folders: Mapping[str, Path]) -> None:
+        super().suits(folders)
+        if folders.keys() >= {*self.roles}:
+            self.compared(folders)
+
     def placed(self, models: Mapping[str, Backend], folder: Path) -> KD:
+        folders = {role: models[role].weights.folder for role in self.roles}
+        return replace(self, folder=str(folder), vocabulary=self.compared(folders))
+
+    def compared(self, folders: Mapping[str, Path]) -> int:
+        """How many tokens of the vocabulary are compared."""
         from evodistill.trainer.teacher import common
 
         if self.logprobs:
@@ -92,12 +102,11 @@ class KD(SFT):
                 raise RunError(
                     f"{self.logprobs} was made with top_k={about.k} and temperature={about.temperature}; set these"
                 )
-            return replace(self, folder=str(folder), vocabulary=about.vocabulary)
-        student, teacher = (models[role].weights.folder for role in (self.model, self.teacher))
-        found = common(student, teacher, self.vocab_policy)
+            return about.vocabulary
+        found = common(folders[self.model], folders[self.teacher], self.vocab_policy)
         if self.top_k >= found:
             raise RunError(f"{self.makes}: top_k={self.top_k} must be below the vocabulary, {found} tokens")
-        return replace(self, folder=str(folder), vocabulary=found)
+        return found
 
     def prepare(self, models: Mapping[str, Backend], rows: Path) -> dict[str, Any]:
         """The teacher's log-probabilities, asked for where they are not there yet, and a link to them."""

@@ -62,6 +62,13 @@ class OnPolicy(Trainer):
     def bounds(self, limit: int) -> dict[str, int]:
         return {"max_completion_length": self.answer}
 
+    def suits(self, folders: Mapping[str, Path]) -> None:
+        from evodistill.trainer.teacher import common
+
+        super().suits(folders)
+        if folders.keys() >= {*self.roles}:
+            common(folders[self.model], folders[self.teacher], "error")
+
     def placed(self, models: Mapping[str, Backend], folder: Path) -> OnPolicy:
         from evodistill.trainer.teacher import common
 

@@ -7,7 +7,7 @@ from repository import FAKES, ROOT
 from trainer.tiny import llama
 
 from evodistill import RunError
-from evodistill.config import build, check
+from evodistill.config import build, check, lacking
 from evodistill.pipeline import run
 
 GROUPS = (
@@ -139,6 +139,8 @@ def test_a_misspelt_key_at_the_top_is_found(cfg):
             r"evolution asks the role 'writer', which has no model; choose one with model@writer=NAME",
         ),
         ("metric.ifd.model=dataset", r"metric.ifd asks the role 'dataset'"),
+        # what a model refuses is known before the steps in front of it have run
+        ("+teacher.engine.colour=red", r"teacher: engine.colour is unknown to transformers; known: dtype, device"),
         ("steps=[dataset,evolve]", r"steps names 'evolve', which the config does not hold"),
         ("instructions=expand", r"records=expand is none of the steps"),
         ("evolution.operations=[nothing]", "prompt evol_instruct/nothing: no such file"),
@@ -151,6 +153,31 @@ def test_a_misspelt_key_at_the_top_is_found(cfg):
 def test_a_bad_value_is_one_line_with_the_cure(cfg, override, message):
     with pytest.raises(RunError, match=message):
         check(cfg(override))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("teacher.base_url=localhost:9", r"teacher: base_url must look like https://host:port/v1, got 'localhost:9'"),
+        ("teacher.path=null", r"teacher: model gpt-4 has no path: set served_name"),
+        ("+teacher.engine.colour=red", r"teacher: engine.colour is no key of this backend; it has concurrency"),
+    ],
+)
+def test_what_an_api_refuses_is_found_at_the_start(cfg, override, message):
+    with pytest.raises(RunError, match=message):
+        check(cfg("model@teacher=gpt-4", override))
+
+
+def test_a_missing_key_stops_a_run_at_its_start_but_no_check(cfg, tmp_path, monkeypatch):
+    """A shipped config is whole without a key; a run must not make records first and miss it then"""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    composed = cfg("+experiment=smoke", "model@teacher=gpt-4", "model@judge=gpt-4", f"artifacts={tmp_path}/artifacts")
+    check(composed)
+    with pytest.raises(RunError) as error:
+        run(composed, tmp_path / "run")
+    assert str(error.value).count("model gpt-4: set the environment variable OPENAI_API_KEY") == 1
+    assert not (tmp_path / "run" / "steps.jsonl").exists() and not (tmp_path / "artifacts").exists()
+    assert not lacking(cfg("+experiment=smoke", "model@teacher=gpt-4", "steps=[dataset,evolution]", "metric=[]"))
 
 
 def test_a_prompt_with_an_undefined_variable_is_found_before_any_model_loads(cfg, tmp_path):

@@ -36,3 +36,10 @@ def test_the_first_prompt_of_each_step_is_shown(cfg):
         "first prompt of metric complexity_rate (judge)",
     ):
         assert part in text
+
+
+def test_a_missing_key_is_a_warning_of_the_plan(cfg, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    text = describe(cfg("+experiment=smoke", "dataset.limit=2", "model@judge=gpt-4"))
+    assert "WARNING, a run would stop: model gpt-4: set the environment variable OPENAI_API_KEY" in text
+    assert "judge = gpt-4: " in text

@@ -97,18 +97,18 @@ def check_steps(cfg: DictConfig) -> None:
             raise RunError(f"steps names {name!r}, which the config does not hold; it holds {', '.join(stepped(cfg))}")
     made_by = makers(cfg)
     sandboxes: set[Any] = set()  # that generated code will run in
-    for path, item in [
-        *((name, cfg[name]) for name in cfg.steps),
-        *((f"metric.{name}", node) for name, node in metrics(cfg)),
-        *((f"benchmark.{name}", node) for name, node in benchmarks(cfg)),
-    ]:
+    fit: set[str] = set()  # roles whose model takes its settings
+    for path, item in work(cfg):
         built = build(item)
-        for role in (*built.roles, *getattr(built, "rivals", ())):
+        for role in asked(built):
             if role in made_by:
                 if made_by[role] >= done_before(cfg, path, built):
                     raise RunError(f"{path} asks the role {role!r} before {cfg.steps[made_by[role]]} has made it")
             elif role not in cfg or not str(cfg[role].get("_target_", "")).startswith("evodistill.backend."):
                 raise RunError(f"{path} asks the role {role!r}, which has no model; choose one with model@{role}=NAME")
+            elif role not in fit:
+                build(cfg[role])  # refuses an address, a name or an engine's key that it could not use
+                fit.add(role)
         for name, variables in dict(built.prompts).items():
             if unknown := sorted(prompt.variables(name) - set(variables)):
                 raise RunError(
@@ -129,6 +129,31 @@ def check_steps(cfg: DictConfig) -> None:
     for group in ("metric", "benchmark"):
         for name in sorted(set(map(str, cfg.get(group) or ())) - {name for name, _ in chosen(cfg, group)}):
             log.warning("%s.%s is set but not chosen: '%s=[…,%s]' chooses it", group, name, group, name)
+
+
+def work(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
+    """(dotted path, node) of each step, metric and benchmark."""
+    return [
+        *((name, cfg[name]) for name in cfg.steps),
+        *((f"metric.{name}", node) for name, node in metrics(cfg)),
+        *((f"benchmark.{name}", node) for name, node in benchmarks(cfg)),
+    ]
+
+
+def asked(built: Any) -> tuple[str, ...]:
+    """The roles that a step, metric or benchmark names."""
+    return (*built.roles, *getattr(built, "rivals", ()))
+
+
+def lacking(cfg: DictConfig) -> list[str]:
+    """What the models that a run asks lack where it runs, a key for one, each said once. Nobody is asked for it."""
+    found: dict[str, None] = {}
+    for role in dict.fromkeys(role for _, node in work(cfg) for role in asked(build(node)) if role in cfg):
+        try:
+            build(cfg[role]).ready()
+        except RunError as error:
+            found[str(error)] = None
+    return list(found)
 
 
 def makers(cfg: DictConfig) -> dict[str, int]:

@@ -93,6 +93,8 @@ def run(cfg: DictConfig, out: Path) -> dict[str, float]:
     write_json(out / "status.json", status)
     try:
         config.check(cfg)
+        if lacking := config.lacking(cfg):
+            raise RunError("; ".join(lacking))
         measured = tracked(cfg, status, out)
         status["status"] = "completed"
     except BaseException as error:  # also an interrupt: the table of a study shows what became of every job

@@ -110,6 +110,7 @@ class Plan:
 
     def __init__(self, cfg: DictConfig) -> None:
         config.check(cfg)
+        self.lacking = config.lacking(cfg)
         self.cfg = cfg = copy.deepcopy(cfg)  # what would be trained becomes a role of it
         self.before, Plan.remembered = Plan.remembered, {}
         self.works: list[Work] = []
@@ -183,7 +184,8 @@ class Plan:
     def text(self, prompts: bool = True) -> str:
         """Per step and metric the records, requests and tokens; the sum; the first prompts."""
         metrics = ", ".join(name for name, _ in config.metrics(self.cfg)) or "none"
-        lines = [f"plan of {self.cfg.name}: {' -> '.join(self.cfg.steps)}; metrics: {metrics}", ""]
+        lines = [f"plan of {self.cfg.name}: {' -> '.join(self.cfg.steps)}; metrics: {metrics}"]
+        lines += [*(f"WARNING, a run would stop: {lack}" for lack in self.lacking), ""]
         lines += [line for work in self.works for line in work.lines]
         lines += ["", *total(self.rows, self.hardware), ""]
         if prompts:

@@ -140,7 +140,8 @@ class Backend:
     `rewards(chats)` yields lists of (position in `chats`, Rewarded),
     `classes(pairs)` yields lists of (position in `pairs`, Classified).
 
-    They open their engine on first use and free it in `close`; `identity` must be known without opening it. A request
+    They open their engine on first use and free it in `close`; `identity` must be known without opening it, and `ready`
+    refuses at the start of a run what would stop it at the first request, as far as this machine can tell. A request
     that cannot be answered is a Completion or Logprobs with `error`, a Rewarded or Classified with `reason`; what would
     fail every request (server unreachable, key refused, weights missing) is raised as RunError.
     """
@@ -174,6 +175,9 @@ class Backend:
     def identity(self) -> str:
         """What the model *is*, whatever engine runs it."""
         return self.weights.identity
+
+    def ready(self) -> None:
+        """RunError where something that the model needs is not there; it opens no engine and asks nobody."""
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         raise RunError(

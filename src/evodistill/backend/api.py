@@ -50,7 +50,8 @@ class API(Backend):
     The server's weights cannot be seen: `identity` trusts the model's name. Serve other weights under the same name and
     the cache still gives the old answers.
 
-    The key is read from the environment variable `key_env` when requests are made, and is never part of the object.
+    The key is read from the environment variable `key_env` when requests are made, and is never part of the object; a
+    run without it is refused at its start. Where all answers are in the store already, `key_env=null` goes without.
     Limits and budget hold for this object: two roles on one server have two of them."""
 
     base_url: str | Sequence[str]  # several: servers of the same model, each asked as fast as it answers
@@ -131,6 +132,9 @@ class API(Backend):
                 f"model {self.name}: the key in {self.key_env} holds characters that no header may hold: set it anew"
             )
         return key
+
+    def ready(self) -> None:
+        _ = self.key
 
     def body(self, request: Request) -> bytes:
         """The JSON of a request; the chat as our own engines would read it."""

@@ -52,15 +52,18 @@ class VLLM(Backend):
                 "with backend api"
             )
 
-    @cached_property
-    def llm(self) -> LLM:
-        """The open engine. Reading it starts one, which takes from ten seconds to minutes."""
-        folder = str(self.weights.folder)
+    def ready(self) -> None:
         if not find_spec("vllm"):
             raise RunError(
                 f"model {self.name}: vLLM is not installed; "
                 "pip install 'evodistill[vllm]' where there is a GPU, make vllm for its CPU build"
             )
+
+    @cached_property
+    def llm(self) -> LLM:
+        """The open engine. Reading it starts one, which takes from ten seconds to minutes."""
+        self.ready()  # before gigabytes are fetched for it
+        folder = str(self.weights.folder)
         for key, value in self.environment.items():
             os.environ.setdefault(key, str(value))
         # vLLM sets this too, but only after its first messages

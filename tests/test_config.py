@@ -142,6 +142,11 @@ def test_a_misspelt_key_at_the_top_is_found(cfg):
         # what a model refuses is known before the steps in front of it have run
         ("+teacher.engine.colour=red", r"teacher: engine.colour is unknown to transformers; known: dtype, device"),
         ("steps=[dataset,evolve]", r"steps names 'evolve', which the config does not hold"),
+        # a run of no records would look like a success
+        ("steps=[evolution]", r"steps=\[evolution\]: nothing gives evolution records; begin with dataset"),
+        ("steps=[respond,dataset]", r"steps=\[respond,dataset\]: nothing gives respond records; begin with dataset"),
+        ("steps=[dataset,respond,dataset]", r"dataset takes no records; it can only be the first step"),
+        ("steps=[]", r"no step leaves records for the metrics \(complexity_rate, .*'metric=\[\]' leaves them out"),
         ("instructions=expand", r"records=expand is none of the steps"),
         ("evolution.operations=[nothing]", "prompt evol_instruct/nothing: no such file"),
         ("evolution._target_=os.system", r"evolution._target_=os.system is refused"),
@@ -166,6 +171,12 @@ def test_a_bad_value_is_one_line_with_the_cure(cfg, override, message):
 def test_what_an_api_refuses_is_found_at_the_start(cfg, override, message):
     with pytest.raises(RunError, match=message):
         check(cfg("model@teacher=gpt-4", override))
+
+
+def test_nothing_to_do_is_refused_and_asking_benchmarks_alone_is_not(cfg):
+    with pytest.raises(RunError, match=r"steps=\[\] and no benchmark: nothing to do"):
+        check(cfg("steps=[]", "metric=[]"))
+    check(cfg("steps=[]", "metric=[]", "+benchmark=[ifeval]"))
 
 
 def test_a_missing_key_stops_a_run_at_its_start_but_no_check(cfg, tmp_path, monkeypatch):

@@ -95,6 +95,7 @@ def check_steps(cfg: DictConfig) -> None:
     for name in cfg.steps:
         if name not in cfg:
             raise RunError(f"steps names {name!r}, which the config does not hold; it holds {', '.join(stepped(cfg))}")
+    check_source(cfg)
     made_by = makers(cfg)
     sandboxes: set[Any] = set()  # that generated code will run in
     fit: set[str] = set()  # roles whose model takes its settings
@@ -129,6 +130,22 @@ def check_steps(cfg: DictConfig) -> None:
     for group in ("metric", "benchmark"):
         for name in sorted(set(map(str, cfg.get(group) or ())) - {name for name, _ in chosen(cfg, group)}):
             log.warning("%s.%s is set but not chosen: '%s=[…,%s]' chooses it", group, name, group, name)
+
+
+def check_source(cfg: DictConfig) -> None:
+    """Records come from a dataset, which is the first step and no other; without steps there is nothing to measure."""
+    sources = [str(key) for key in stepped(cfg) if str(cfg[key]._target_).startswith("evodistill.dataset.")]
+    told = f"steps=[{','.join(cfg.steps)}]"
+    for number, name in enumerate(cfg.steps):
+        if number == 0 and name not in sources:
+            raise RunError(f"{told}: nothing gives {name} records; begin with {' or '.join(sources) or 'a dataset'}")
+        if number and name in sources:
+            raise RunError(f"{told}: {name} takes no records; it can only be the first step")
+    if not cfg.steps and metrics(cfg):
+        named = ", ".join(name for name, _ in metrics(cfg))
+        raise RunError(f"{told}: no step leaves records for the metrics ({named}); 'metric=[]' leaves them out")
+    if not cfg.steps and not benchmarks(cfg):
+        raise RunError(f"{told} and no benchmark: nothing to do; name steps, or choose '+benchmark=[NAME]'")
 
 
 def work(cfg: DictConfig) -> list[tuple[str, DictConfig]]:

@@ -82,5 +82,5 @@ def test_neither_id_nor_path_is_an_error():
 
 def test_wrong_column_of_a_hub_dataset_lists_its_columns(folder):
     columns = {"instruction": "prompt", "input": None, "output": "answer"}
-    with pytest.raises(RunError, match=r"no column 'prompt'.*columns are: question, answer, day;"):
+    with pytest.raises(RunError, match=r"no column 'prompt'.*the file has: question, answer, day;"):
         Hub(id=str(folder), **{**SETTINGS, "columns": columns})([], {})

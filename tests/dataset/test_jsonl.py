@@ -82,8 +82,12 @@ def test_null_and_missing_input_and_output_are_empty(load):
         ("null", "the row is null, not an object with columns"),
         ('{"instruction": "a"', "broken JSON, Expecting ',' delimiter at column 20"),
         ("[1, 2", "broken JSON"),
+        ('{"instruction": "a', "broken JSON, Unterminated string starting at column 17"),
         ('{"instruction": "a \\ud800 b"}', "instruction holds a lone surrogate"),
-        ('{"instruction": "a", "output": "b \udcff"}', "a byte that is not UTF-8 at character 3"),
+        (
+            '{"instruction": "a", "output": "b \udcff"}',
+            "a byte that is not UTF-8 at character 3; save the file as UTF-8",
+        ),
     ],
 )
 def test_malformed_line_is_rejected_with_place_reason_and_text(load, tmp_path, line, reason):
@@ -120,9 +124,42 @@ def test_wrong_column_is_an_error_that_lists_the_columns(load, key):
     with pytest.raises(RunError) as error:
         load([row("a"), row("b", tags=[])], columns={**COLUMNS, key: "misspelt"})
     assert "no column 'misspelt'" in str(error.value)
-    assert "columns are: instruction, input, output, tags;" in str(error.value)
+    assert "the file has: instruction, input, output, tags;" in str(error.value)
     assert f"dataset.columns.{key}=" in str(error.value)
     assert ("=null" in str(error.value)) == (key != "instruction")
+
+
+def test_all_wrong_columns_are_one_error_with_one_complete_cure(load, caplog):
+    """… and rows are malformed only where the column map is right"""
+    with pytest.raises(RunError) as error:
+        load([{"question": "a", "instruction": ""}, {"question": 5}])
+    assert "no column 'input' (dataset.columns.input), no column 'output' (dataset.columns.output)" in str(error.value)
+    cure = "set dataset.columns.input=null dataset.columns.output=null, or …=NAME of a column in the place of null"
+    assert str(error.value).endswith(f"the file has: question, instruction; {cure}")
+    assert "rejected" not in caplog.text
+    with pytest.raises(RunError, match=r"set dataset.columns.instruction=NAME dataset.columns.input=null"):
+        load([{"question": "a"}])
+
+
+def test_a_column_whose_name_is_not_utf8_can_be_told(load):
+    with pytest.raises(RunError) as error:
+        load("pr\udce9nom,instruction\nx,y\n", "seeds.csv")
+    assert "pr\\udce9nom, instruction" in str(error.value)
+    str(error.value).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.csv", "instruction;input;output\nSort, please;;\n", "separated by ';': save it with commas"),
+        ("a.csv", '"instruction";"input"\n"Sort";""\n', "separated by ';': save it with commas"),
+        ("a.csv", "instruction\tinput\nSort\t\n", "separated by tabs: save it with commas, or name it .tsv"),
+        ("a.tsv", "instruction,input\nSort,\n", "separated by ',': name it .csv"),
+    ],
+)
+def test_another_separator_is_an_error_with_its_cure(load, name, text, told):
+    with pytest.raises(RunError, match=rf"{name}:1: the header looks like that of a file {told}"):
+        load(text, name)
 
 
 @pytest.mark.parametrize("columns", [{"instruction": "a"}, {**COLUMNS, "instruction": None}, {**COLUMNS, "more": "b"}])

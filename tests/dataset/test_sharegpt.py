@@ -108,6 +108,11 @@ def test_unknown_language_is_an_error_that_lists_the_known(load):
         ({"conversations": []}, "no turn of a person"),
         ({"conversations": ["text"]}, "the row is a string"),
         ({"conversations": [{"from": "gpt", "value": "a"}]}, "no turn of a person"),
+        (
+            {"conversations": [{"role": "user", "content": "a"}]},
+            "turns have no from, they have role, content; set dataset.speaker=role dataset.content=content",
+        ),
+        ({"conversations": [{"who": "user", "says": "a"}]}, "set dataset.speaker=KEY dataset.content=KEY"),
         ({"conversations": [{"from": "human"}]}, "the first turn of the person has no value"),
         ({"conversations": [{"from": "human", "value": 7}]}, "value is a number, not text"),
         ({"conversations": [{"from": ["human"], "value": "a"}]}, "no turn of a person"),

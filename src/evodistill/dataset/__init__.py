@@ -98,13 +98,16 @@ class Dataset:
     def stream(self) -> Iterator[Record]:
         """The records of the sample, in the order of their rows. Without `limit` none is held."""
         counts: Counter[str] = Counter()
+        first: list[str] = []  # malformed rows, told when all were read: a wrong column map is an error of its own
         for record in self.sample(counts):
             counts["taken"] += 1
             if record.fault:
                 counts[kind := "duplicate" if record.fault.reason == "duplicate" else "malformed"] += 1
                 if kind == "malformed" and counts[kind] <= SHOWN:
-                    log.warning("%s row, rejected: %s", record.fault.reason, record.fault.detail)
+                    first.append(f"{record.fault.reason} row, rejected: {record.fault.detail}")
             yield record
+        for told in first:
+            log.warning("%s", told)
         self.report(counts)
 
     def sample(self, counts: Counter[str]) -> Iterator[Record]:

@@ -5,6 +5,7 @@ python run.py dataset=jsonl dataset.path=seeds.csv dataset.columns.instruction=q
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +14,7 @@ from evodistill import RunError
 from evodistill.dataset import Dataset, Malformed, Row, Seed, rows
 
 TEXTS = ("instruction", "input", "output")
+BYTE = re.compile("[\udc80-\udcff]")  # as what bytes that are not UTF-8 arrive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +51,18 @@ class JSONL(Dataset):
             if isinstance(row.value, dict):
                 seen |= dict.fromkeys(row.value)
             yield row
-        for key, column in self.columns.items():
-            if seen and column is not None and column not in seen:
-                cure = "" if key == self.keys[0] else f" or dataset.columns.{key}=null"
-                raise RunError(
-                    f"{self.place}: no column {column!r} (dataset.columns.{key}); "
-                    f"columns are: {', '.join(seen)}; set dataset.columns.{key}=NAME{cure}"
-                )
+        missing = {key: column for key, column in self.columns.items() if column is not None and column not in seen}
+        if seen and missing:
+            told = ", ".join(f"no column {column!r} (dataset.columns.{key})" for key, column in missing.items())
+            raise RunError(
+                f"{self.place}: {told}; the file has: {', '.join(map(shown, seen))}; set {self.cure(list(missing))}"
+            )
+
+    def cure(self, missing: Sequence[str]) -> str:
+        """The overrides that mend the column map, all of them. Only the first key cannot do without a column."""
+        values = {key: "NAME" if key == self.keys[0] else "null" for key in missing}
+        cure = " ".join(f"dataset.columns.{key}={value}" for key, value in values.items())
+        return cure + (", or …=NAME of a column in the place of null" if "null" in values.values() else "")
 
     def source(self) -> Iterator[Row]:
         for path in rows.find(self.path):
@@ -88,10 +95,17 @@ def text(row: Mapping[str, object], column: str | None) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        # no tokenizer takes these; bytes that were not UTF-8 arrive as U+DC80 to U+DCFF
-        what = "a lone surrogate or a byte that is not UTF-8"
-        raise Malformed(f"{column} holds {what} at character {error.start + 1}") from None
+        # no tokenizer takes these
+        at = f"at character {error.start + 1}"
+        if BYTE.match(value, error.start):
+            raise Malformed(f"{column} holds a byte that is not UTF-8 {at}; save the file as UTF-8") from None
+        raise Malformed(f"{column} holds a lone surrogate {at}") from None
     return value
+
+
+def shown(name: str) -> str:
+    """A column's name as it can be printed, whatever its bytes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def kind(value: object) -> str:

@@ -107,8 +107,13 @@ def parsed(path: Path, lines: Iterable[str]) -> Iterator[Row]:
 
 def explain(error: BaseException) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
+        return f"{what(error)} at column {error.colno}"
     return "too deeply nested" if isinstance(error, RecursionError) else str(error)
+
+
+def what(error: json.JSONDecodeError) -> str:
+    """Some messages end with "at", for a place of their own to follow."""
+    return error.msg.removesuffix(" at")
 
 
 def table(path: Path, delimiter: str) -> Iterator[Row]:
@@ -125,7 +130,10 @@ def table(path: Path, delimiter: str) -> Iterator[Row]:
         try:
             header = next(reader, [])
         except csv.Error as error:
+            refuse_other(path, held[0], delimiter)
             raise RunError(f"{path}:1: broken header line ({error})") from None
+        if len(header) == 1:
+            refuse_other(path, held[0], delimiter)
         while True:
             held.clear()
             first = reader.line_num + 1
@@ -146,6 +154,15 @@ def table(path: Path, delimiter: str) -> Iterator[Row]:
                 yield Row(
                     f"{path}:{first}", fault=f"{len(cells)} fields, the header has {len(header)}", raw="".join(held)
                 )
+
+
+def refuse_other(path: Path, header: str, delimiter: str) -> None:
+    """RunError where a header line has none of the delimiter and another one: read on, all rows would be one column."""
+    cures = {";": "save it with commas", "\t": "save it with commas, or name it .tsv", ",": "name it .csv"}
+    for other, cure in cures.items():
+        if other in header and delimiter not in header:
+            name = "tabs" if other == "\t" else f"'{other}'"
+            raise RunError(f"{path}:1: the header looks like that of a file separated by {name}: {cure}")
 
 
 def plain(row: dict[str, object]) -> dict[str, object]:
@@ -242,7 +259,7 @@ class Window:
                 offset = error.pos - self.at if isinstance(error, json.JSONDecodeError) else 0
                 if self.grow():  # perhaps the value was only cut off by the window
                     continue
-                self.fail(error.msg if isinstance(error, json.JSONDecodeError) else explain(error), self.at + offset)
+                self.fail(what(error) if isinstance(error, json.JSONDecodeError) else explain(error), self.at + offset)
             if end == len(self.text) and self.grow():  # a number may go on
                 continue
             self.move(end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from evodistill import RunError
 from evodistill.dataset import Malformed, Seed
 from evodistill.dataset.hub import Hub
-from evodistill.dataset.jsonl import kind, mapping, text
+from evodistill.dataset.jsonl import kind, mapping, shown, text
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -48,7 +49,7 @@ class ShareGPT(Hub):
         turns = [mapping(turn) for turn in turns]
         at = next((i for i, turn in enumerate(turns) if turn.get(self.speaker) in HUMAN), None)
         if at is None:
-            raise Malformed(f"no turn of a person: no {self.speaker} is one of {', '.join(HUMAN)}")
+            raise Malformed(f"no turn of a person: {self.unspoken(turns)}")
         instruction = text(turns[at], self.content)
         if not instruction.strip():
             raise Malformed(f"the first turn of the person has no {self.content}")
@@ -59,6 +60,17 @@ class ShareGPT(Hub):
         answered = at + 1 < len(turns) and turns[at + 1].get(self.speaker) in MODEL
         extra = {key: kept for key, kept in row.items() if key != column} if self.keep_extra else {}
         return Seed(instruction, output=text(turns[at + 1], self.content) if answered else "", extra=extra)
+
+    def unspoken(self, turns: Sequence[Mapping[str, object]]) -> str:
+        """Why none of these turns is a person's; the keys that are there, where none says who speaks."""
+        if not turns or any(self.speaker in turn for turn in turns):
+            return f"no {self.speaker} is one of {', '.join(HUMAN)}"
+        keys = list(dict.fromkeys(key for turn in turns for key in turn))
+        speaker, content = ("role", "content") if {"role", "content"} <= {*keys} else ("KEY", "KEY")
+        return (
+            f"turns have no {self.speaker}, they have {', '.join(map(shown, keys))}; "
+            f"set dataset.speaker={speaker} dataset.content={content}"
+        )
 
 
 def spoken(words: str, wanted: str) -> str:

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import evodistill.config  # noqa: F401 - its resolvers, before anything is composed
-from evodistill import RunError
+from evodistill import RunError, misspelt
 
 log = logging.getLogger(__name__)
 
@@ -49,4 +49,8 @@ def main(cfg: DictConfig) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as end:  # Hydra ends with the error that it has just told as context
+        misspelt.explain(end.__context__, Path(__file__).parent / "conf")
+        raise

@@ -64,8 +64,8 @@ def fetch_code(name: str, repo: str, commit: str) -> None:
         raise RunError(f"model {name}: the code of {repo} cannot be fetched ({first_line(error)}); run again") from None
 
 
-def ask(repo: str, revision: str | None, seconds: float) -> str:
-    """The commit that `revision` (default: main) stands for."""
+def ask(repo: str, revision: str | None, seconds: float, kind: str = "model") -> str:
+    """The commit that `revision` (default: main) of a model or dataset stands for. It is asked once."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -79,11 +79,15 @@ def ask(repo: str, revision: str | None, seconds: float) -> str:
 
     def call() -> None:
         try:
-            answer.append(HfApi().model_info(repo, revision=revision, timeout=seconds).sha or "")
+            answer.append(HfApi().repo_info(repo, repo_type=kind, revision=revision, timeout=seconds).sha or "")
         except GatedRepoError:
             answer.append(Unreachable("access to it is restricted; ask for access on its page and set HF_TOKEN"))
         except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
-            answer.append(Unreachable("no such model or revision; mend path, or set HF_TOKEN for a private one"))
+            answer.append(
+                Unreachable(
+                    f"no such {kind} or revision; mend {'path' if kind == 'model' else 'its id'}, or set HF_TOKEN for a private one"
+                )
+            )
         except (HTTPError, OSError) as error:
             answer.append(Unreachable(first_line(error)))
 

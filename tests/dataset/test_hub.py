@@ -73,6 +73,23 @@ def test_wrong_split_subset_or_file_is_an_error(folder, change):
         Hub(id=str(folder), **{**SETTINGS, **change})([], {})
 
 
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, caplog):
+    """The library would ask six times, over half a minute, and warn each time"""
+    asked = []
+
+    def dead(self, repo, **given):
+        asked.append((repo, given["repo_type"], given["revision"]))
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", dead)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(RunError, match=r"cannot load org/absent from the hub \(Name or service not known\)"):
+        Hub(id="org/absent", **SETTINGS)([], {})
+    assert asked == [("org/absent", "dataset", "main")] and "Retrying" not in caplog.text
+    assert not datasets.config.HF_HUB_OFFLINE and not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
 def test_neither_id_nor_path_is_an_error():
     dataset = Hub(id=None, **SETTINGS)
     for act in (lambda: dataset([], {}), lambda: dataset.sources):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from evodistill import RunError
 from evodistill.dataset import Row, rows
 from evodistill.dataset.jsonl import JSONL
+from evodistill.hub import Unreachable, ask
+
+HUB_SECONDS = 10  # how long the hub may take to answer before the cache alone is read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +59,35 @@ def download(
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HfHubHTTPError
 
+    unreached = ""
+    if not Path(id).is_dir():
+        try:
+            ask(id, revision, HUB_SECONDS, kind="dataset")
+        except Unreachable as reason:
+            unreached = str(reason)
     try:
-        # never trust_remote_code: a dataset is data
-        found = datasets.load_dataset(id, subset, data_files=file, split=split, revision=revision)
+        with offline() if unreached else nullcontext():
+            # never trust_remote_code: a dataset is data
+            found = datasets.load_dataset(id, subset, data_files=file, split=split, revision=revision)
     except (OSError, ValueError, HfHubHTTPError, DatasetsError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = unreached or str(error).strip().partition("\n")[0]
         raise RunError(
             f"cannot load {id} from the hub ({reason}); download it from "
             f"https://huggingface.co/datasets/{id} and set {key}=FILE (JSON, JSONL, CSV or Parquet)"
         ) from None
     return iter(cast("Iterable[dict[str, object]]", found))
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Only the cache of this machine is read. Else the library tries the hub again for half a minute, with a warning
+    each time."""
+    import datasets
+    import huggingface_hub
+
+    before = datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before

@@ -151,6 +151,7 @@ def test_a_misspelt_key_at_the_top_is_found(cfg):
         ("evolution.operations=[nothing]", "prompt evol_instruct/nothing: no such file"),
         ("evolution._target_=os.system", r"evolution._target_=os.system is refused"),
         ("evolution._target_=evodistill.nowhere.Thing", "cannot be imported"),
+        ("dry_run=maybe", r"dry_run='maybe' must be true or false"),
         ("dataset.limit=???", r"set these keys: dataset.limit"),
         ("name=${nothing}", "nothing"),
     ],

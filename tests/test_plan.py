@@ -1,3 +1,10 @@
+import logging
+import re
+
+import pytest
+
+from evodistill.estimate import Row, total
+from evodistill.hardware import Hardware
 from evodistill.plan import describe
 
 
@@ -43,3 +50,35 @@ def test_a_missing_key_is_a_warning_of_the_plan(cfg, monkeypatch):
     text = describe(cfg("+experiment=smoke", "dataset.limit=2", "model@judge=gpt-4"))
     assert "WARNING, a run would stop: model gpt-4: set the environment variable OPENAI_API_KEY" in text
     assert "judge = gpt-4: " in text
+
+
+def test_what_is_counted_among_replies_of_stand_ins_is_not_told(cfg, caplog):
+    """… but what the dataset says of its rows is"""
+    caplog.set_level("INFO")
+    describe(cfg("+experiment=smoke", "dataset.limit=3", "evolution=auto_evol", "metric=[length]"))
+    assert [record.name for record in caplog.records] == ["evodistill.dataset"]
+    assert logging.getLogger("evodistill").getEffectiveLevel() == logging.INFO
+
+
+def test_a_model_behind_a_server_takes_no_hours_of_ours(cfg):
+    server = ["model@teacher=qwen25-0.5b", "backend@teacher=api"]
+    few = ["+experiment=smoke", "dataset.limit=2", "metric=[]", "hardware=cpu"]
+    assert re.search(r"^qwen25-0.5b .* [\d.]+ +0.00$", describe(cfg(*few, server[0])), re.M)
+    text = describe(cfg(*few, *server))
+    assert re.search(r"^qwen25-0.5b .* – +0.00$", text, re.M)
+    assert "at most 0 hours on two CPU cores" in text and "no hours for fake:" in text
+
+
+def test_hours_are_told_as_people_do():
+    machine = Hardware("m", flops=1e12, reading=0.5, writing=0.1, training=0.25)
+    for read, told in ((9e5, "at most 1.0 hours on m"), (9e4, "at most 0.1 hours on m"), (9e3, "under a minute on m")):
+        assert any(line.startswith(told) for line in total([Row("a", "b", 1.0, 1, read)], machine))
+
+
+@pytest.mark.parametrize(
+    "experiment", ["quickstart", "auto_evol_tiny", "autoif_tiny", "metrics_tiny", "benchmarks_tiny"]
+)
+def test_tiny_experiments_are_planned_for_a_cpu(cfg, experiment):
+    assert cfg(f"+experiment={experiment}").hardware.name == "two CPU cores"
+    assert cfg(f"+experiment={experiment}", "+scale=tiny").hardware.name == "two CPU cores"
+    assert "H100" in cfg(f"+experiment={experiment}", "hardware=h100x8").hardware.name

@@ -66,6 +66,8 @@ def check(cfg: DictConfig) -> None:
             raise RunError(
                 f"unknown key {key!r} at the top of the config; it is no setting ({', '.join(SETTINGS)}), step or role"
             )
+    if not isinstance(cfg.dry_run, bool):
+        raise RunError(f"dry_run={cfg.dry_run!r} must be true or false")
     check_names(cfg)
     for path, node in targets(cfg):
         bind(path, node)

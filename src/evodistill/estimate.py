@@ -17,6 +17,7 @@ from evodistill.hardware import Hardware
 from evodistill.store import write_json
 
 FILE = "plan.json"
+MINUTE = 1 / 60  # hours
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,11 @@ class Row:
     written: int = 0  # completion tokens
     learned: float = 0.0  # tokens of training, over all epochs
     usd: float = 0.0
+    elsewhere: bool = False  # a server computes it: no hours of this hardware
 
 
 def total(rows: Iterable[Row], hardware: Hardware) -> list[str]:
-    """Lines: a table by model, and the sums. Models behind an API (those with a price) take money, not our hours."""
+    """Lines: a table by model, and the sums. Models behind a server, and those with a price, take none of our hours."""
     once = {(row.key, row.model, row.learned > 0): row for row in rows}.values()
     by: dict[str, list[Row]] = {}
     for row in once:
@@ -42,15 +44,17 @@ def total(rows: Iterable[Row], hardware: Hardware) -> list[str]:
     head = ("model", "requests", "prompt tokens", "completion tokens", "training tokens", "hours", "USD")
     cells, hours, unknown = [], 0.0, []
     for model, part in sorted(by.items()):
-        spent = None if any(row.usd for row in part) else taken(part, hardware)
+        ours = not any(row.usd or row.elsewhere for row in part)
+        spent = taken(part, hardware) if ours else None
         hours += spent or 0.0
-        if spent is None and not any(row.usd for row in part):
+        if spent is None and ours:
             unknown.append(model)
         cells.append((model, *sums(part), "–" if spent is None else told(spent), f"{paid(part):,.2f}"))
     every = [row for part in by.values() for row in part]
     cells.append(("in all", *sums(every), told(hours), f"{paid(every):,.2f}"))
     lines = aligned([head, *cells])
-    lines.append(f"at most {told(hours)} hours on {hardware.name} (an estimate: conf/hardware)")
+    most = told(hours) if 0 < hours < MINUTE else f"at most {told(hours)} hours"
+    lines.append(f"{most} on {hardware.name} (an estimate: conf/hardware)")
     if unknown:
         lines.append(f"no hours for {', '.join(unknown)}: the model states no size")
     cost = paid(every)
@@ -67,6 +71,8 @@ def sums(rows: Sequence[Row]) -> tuple[str, str, str, str]:
 
 
 def told(hours: float) -> str:
+    if 0 < hours < MINUTE:
+        return "under a minute"
     return f"{hours:,.1f}" if hours >= 1 else f"{hours:.2g}"
 
 

@@ -7,8 +7,10 @@ are those of a run in which everything goes well. What two jobs of a study would
 from __future__ import annotations
 
 import copy
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -43,6 +45,7 @@ class Planner(Backend):
     no acceptable reply has a `stand_in(sentence)` that makes one of such sentences."""
 
     reply: Callable[[Sentence], str] = lambda sentence: sentence()
+    elsewhere: bool = False  # a server would compute it
 
     requests_asked: int = 0
     prompt_tokens: float = 0.0
@@ -114,6 +117,7 @@ class Plan:
         self.cfg = cfg = copy.deepcopy(cfg)  # what would be trained becomes a role of it
         self.before, Plan.remembered = Plan.remembered, {}
         self.works: list[Work] = []
+        self.made_up = False  # the records at hand: replies of a stand-in are among them
         key, records, trained = "", list[Record](), set[str]()
         for name in cfg.steps:
             step = config.build(cfg[name])
@@ -134,10 +138,12 @@ class Plan:
         self, given: str, name: str, object: Any, records: list[Record], do: Callable[..., Work]
     ) -> tuple[str, list[Record]]:
         """Do it, unless the job before has; gives its key and what it leaves."""
-        models = [str(self.cfg[role].name) for role in object.roles]
+        models = [[str(self.cfg[role].name), self.elsewhere(role)] for role in object.roles]
         key = digest([given, name, config.identity(object), models])
+        self.made_up |= bool(models)
         if key not in Plan.remembered:
-            Plan.remembered[key] = self.before.get(key) or do(key, name, object, records)
+            with silence() if self.made_up else nullcontext():
+                Plan.remembered[key] = self.before.get(key) or do(key, name, object, records)
         self.works.append(Plan.remembered[key])
         return key, Plan.remembered[key].records
 
@@ -169,9 +175,19 @@ class Plan:
         given = {"reply": step.stand_in} if hasattr(step, "stand_in") else {}
         nodes = {role: self.cfg[role] for role in step.roles}
         return {
-            role: Planner(node.name, size=node.get("size"), price=node.get("price"), **given)
+            role: Planner(
+                node.name,
+                size=node.get("size"),
+                price=node.get("price"),
+                elsewhere=self.elsewhere(role),
+                **given,
+            )
             for role, node in nodes.items()
         }
+
+    def elsewhere(self, role: str) -> bool:
+        """Whether a server computes what this role is asked."""
+        return config.trusted(role, self.cfg[role]).served  # type: ignore[attr-defined]
 
     @property
     def rows(self) -> list[Row]:
@@ -193,6 +209,18 @@ class Plan:
         return "\n".join([*lines, NOTE])
 
 
+@contextmanager
+def silence() -> Iterator[None]:
+    """Nothing is logged: what a step counts among the replies of a stand-in would read as a result."""
+    ours = logging.getLogger("evodistill")
+    before = ours.level
+    ours.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ours.setLevel(before)
+
+
 NOTE = "No model was asked. Token counts are estimates from text length; completions are the most that may come."
 
 
@@ -209,7 +237,7 @@ def told_of(key: str, name: str, line: str, records: list[Record], models: Mappi
             model.prompt_tokens * price.get("prompt", 0.0) + model.completion_tokens * price.get("completion", 0.0)
         ) / 1e6
         asked = (model.requests_asked, model.prompt_tokens, model.completion_tokens)
-        rows.append(Row(f"{key}:{role}", model.name, model.size, *asked, usd=usd))
+        rows.append(Row(f"{key}:{role}", model.name, model.size, *asked, usd=usd, elsewhere=model.elsewhere))
         lines.append(
             f"  {role} = {model.name}: {model.requests_asked} requests, "
             f"about {model.prompt_tokens:,.0f} prompt tokens, "

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
 from evodistill import RunError
 from evodistill.record import digest
@@ -145,6 +145,8 @@ class Backend:
     that cannot be answered is a Completion or Logprobs with `error`, a Rewarded or Classified with `reason`; what would
     fail every request (server unreachable, key refused, weights missing) is raised as RunError.
     """
+
+    served: ClassVar[bool] = False  # by a process that is none of the run's: no hours of its hardware
 
     name: str  # how results call this model
     path: str | None = None  # hub id or folder

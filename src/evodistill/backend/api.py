@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from evodistill import RunError
@@ -53,6 +54,8 @@ class API(Backend):
     The key is read from the environment variable `key_env` when requests are made, and is never part of the object; a
     run without it is refused at its start. Where all answers are in the store already, `key_env=null` goes without.
     Limits and budget hold for this object: two roles on one server have two of them."""
+
+    served: ClassVar[bool] = True
 
     base_url: str | Sequence[str]  # several: servers of the same model, each asked as fast as it answers
     served_name: str | None = None

@@ -80,6 +80,9 @@ def refuse(config: DictConfig) -> None:
 def finish(folder: Path) -> None:
     if not any(folder.glob("**/status.json")):  # a dry run, or a config that was refused
         print(estimate.study(folder))
+        jobs = [path.parent for path in folder.glob("*/.hydra")]
+        if unplanned := sorted(job.name for job in jobs if not (job / estimate.FILE).is_file()):
+            raise RunError(f"{len(unplanned)} of {len(jobs)} jobs could not be planned: {', '.join(unplanned)}")
         return
     from analysis.study import finish as written
 

@@ -215,16 +215,22 @@ def by_round(study: Study) -> list[Any]:
 
 
 def reasons(study: Study) -> dict[str, Any]:
-    """Rejects by reason (rows) and evolver (columns) over completed jobs, with what was made in all."""
-    made: Counter[str] = Counter()
-    table: dict[str, Counter[str]] = {}
-    for job in study.jobs:
-        for counts in job.rounds.values():
-            made[job.facts["evolver"]] += counts.get("made", 0)
-            for reason, n in counts.get("reasons", {}).items():
-                table.setdefault(reason, Counter())[job.facts["evolver"]] += n
-    ordered = sorted(table.items(), key=lambda item: (-item[1].total(), item[0]))
-    return {"evolvers": [level for level in ["", *study.levels] if level in made], "made": made, "rows": ordered}
+    """Rejects by reason (rows) and evolver (columns) over completed jobs, with what was made in all: of what rounds of
+    evolution made, as the terminal counts them, and of the seeds."""
+    kinds = []
+    for what, evolved in (("records that the rounds made", True), ("seeds", False)):
+        made: Counter[str] = Counter()
+        table: dict[str, Counter[str]] = {}
+        for job in study.jobs:
+            for round, counts in job.rounds.items():
+                if (int(round) > 0) == evolved:
+                    made[job.facts["evolver"]] += counts.get("made", 0)
+                    for reason, n in counts.get("reasons", {}).items():
+                        table.setdefault(reason, Counter())[job.facts["evolver"]] += n
+        if table:
+            kinds.append((what, made, sorted(table.items(), key=lambda item: (-item[1].total(), item[0]))))
+    asked = {job.facts["evolver"] for job in study.jobs if job.rounds}
+    return {"evolvers": [level for level in ["", *study.levels] if level in asked], "kinds": kinds}
 
 
 def costs(study: Study) -> list[dict[str, Any]]:

@@ -96,8 +96,10 @@ def trained(models: DataFrame) -> list[str]:
 
 def means(study: Study) -> list[str]:
     measured = study.measured[study.measured["metric"].notna()]
+    several = measured["run"].nunique() > 1
     cells = [
         (
+            *([row.run] if several else []),
             *(str(row.round), row.metric, f"{number(row.value)} [{number(row.ci_low)}, {number(row.ci_high)}]"),
             *(str(row.n), str(row.unparsed)),
         )
@@ -105,7 +107,8 @@ def means(study: Study) -> list[str]:
     ]
     if not cells:
         return ["no scores: no completed job has measured anything"]
-    return aligned([("round", "measure", "mean [95 %]", "n", "unparsed"), *cells])
+    head = ("round", "measure", "mean [95 %]", "n", "unparsed")
+    return aligned([(*(["job"] if several else []), *head), *cells])
 
 
 def aligned(rows: list[tuple[str, ...]]) -> list[str]:
@@ -114,7 +117,7 @@ def aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit("usage: python -m analysis.study FOLDER")
     try:
         print(finish(Path(sys.argv[1])))

@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 from repository import FAKES, ROOT
 from test_config import names, student
 
-from evodistill import estimate
+from analysis.callback import finish
+from evodistill import RunError, estimate
 from evodistill.config import check
 from evodistill.pipeline import run
 from evodistill.plan import Plan
@@ -129,7 +130,10 @@ def test_a_job_without_a_plan_is_named(cfg, tmp_path):
     for number in range(2):
         (tmp_path / str(number) / ".hydra").mkdir(parents=True)
     estimate.write(tmp_path / "0", planned.rows, planned.hardware)
-    assert "WITHOUT 1 jobs that could not be planned (1)" in estimate.study(tmp_path)
+    told = estimate.study(tmp_path)
+    assert "the whole study: 1 of 2 jobs" in told and "WITHOUT what could not be planned (1): see above" in told
+    with pytest.raises(RunError, match=r"1 of 2 jobs could not be planned: 1"):
+        finish(tmp_path)
     assert estimate.study(tmp_path / "nowhere") == ""
 
 

@@ -99,9 +99,11 @@ def study(folder: Path) -> str:
         return ""
     plans = [json.loads((job / FILE).read_text(encoding="utf-8")) for job in planned]
     rows = [Row(**row) for plan in plans for row in plan["rows"]]
-    lines = ["", f"the whole study: {len(planned)} jobs; what they share is done once and counted once"]
-    if missing := [job.name for job in jobs if job not in planned]:
-        lines.append(f"WITHOUT {len(missing)} jobs that could not be planned ({', '.join(missing)}): see above")
+    missing = [job.name for job in jobs if job not in planned]
+    of = f"{len(planned)} of {len(jobs)}" if missing else len(jobs)
+    lines = ["", f"the whole study: {of} job{'s' * (len(jobs) > 1)}; what they share is done once and counted once"]
+    if missing:
+        lines.append(f"WITHOUT what could not be planned ({', '.join(missing)}): see above")
     return "\n".join([*lines, *total(rows, Hardware(**plans[0]["hardware"]))])
 
 

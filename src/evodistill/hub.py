@@ -85,7 +85,8 @@ def ask(repo: str, revision: str | None, seconds: float, kind: str = "model") ->
         except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
             answer.append(
                 Unreachable(
-                    f"no such {kind} or revision; mend {'path' if kind == 'model' else 'its id'}, or set HF_TOKEN for a private one"
+                    f"no such {kind} or revision; mend {'path' if kind == 'model' else 'its id'}, "
+                    "or set HF_TOKEN for a private one"
                 )
             )
         except (HTTPError, OSError) as error:

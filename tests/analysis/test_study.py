@@ -62,6 +62,17 @@ def test_a_single_run_lists_its_means_with_unparsed(tmp_path: Path):
     assert row.split() == ["1", "m", "4", "[4,", "4]", "1", "1"]
 
 
+def test_several_jobs_of_one_level_are_told_apart(tmp_path: Path):
+    for number in (0, 1):
+        scores = {"m": [score("s1", 1, 4 + number, "m")]}
+        write_job(tmp_path / f"smoke-{number}", scores=scores, seed=number)
+    text = finish(tmp_path)
+    assert [line.split()[:4] for line in text.splitlines() if line.startswith("smoke-")] == [
+        ["smoke-0", "1", "m", "4"],
+        ["smoke-1", "1", "m", "5"],
+    ]
+
+
 def test_importing_it_is_light():
     heavy = "{'torch', 'transformers', 'pandas', 'matplotlib', 'scipy'}"
     code = f"import sys, analysis.study; print(*{heavy} & set(sys.modules))"

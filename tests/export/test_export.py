@@ -14,8 +14,10 @@ from omegaconf import OmegaConf
 from repository import FAKES, ROOT
 
 from evodistill import RunError
+from evodistill.export import card
 from evodistill.export.__main__ import export
 from evodistill.export.formats import ANSWERS, FORMATS, PAIRS
+from evodistill.export.run import read
 from evodistill.pipeline import run
 
 ROWS: list[dict[str, str]] = [
@@ -372,6 +374,14 @@ def test_the_card_names_seeds_models_licences_and_counts(ran, tmp_path):
     assert "| teacher | fake |" in body and "| Apache-2.0 | fake:" in body
     assert "| respond | 6 | 0 | 6 | 0 |" in body
     assert "secret" not in readme and str(tmp_path) not in readme  # where it lay is nobody's business
+
+
+def test_the_card_counts_copies_that_stand_in_for_a_failed_rewrite(ran):
+    made = read(ran)
+    copies = [replace(record, origin=replace(record.origin, operation="keep_parent")) for record in made.records[:2]]
+    told = card.card(replace(made, records=[*copies, *made.records[2:]]), "mine", "mine.jsonl", 6, {})
+    assert "2 of the records stand in for a failed rewrite: they say what their parent says." in told
+    assert "stand in" not in card.card(made, "mine", "mine.jsonl", 6, {})
 
 
 def test_what_is_left_out_is_counted_in_the_card(ran, tmp_path):

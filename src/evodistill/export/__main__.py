@@ -77,6 +77,8 @@ def export(
         to.mkdir(parents=True, exist_ok=True)
         data = formats.write(rows, format, to, name)
     log.info("%d rows of %d records of %s; left out: %s", len(rows), len(made.records), made.steps[-1]["step"], told)
+    if copies := card.stand_ins(made):
+        log.info("%s", copies)
     files = [data]
     if settings:
         files += for_llama_factory(made, data, chosen, paired, len(rows), to, name, bool(repository))

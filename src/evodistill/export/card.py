@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from evodistill import __version__
+from evodistill.evolution.evolution import KEPT
 from evodistill.export.run import Made
 
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
@@ -33,7 +34,8 @@ def card(made: Made, name: str, file: str | None, n: int, left_out: Mapping[str,
         f"Made by evodistill {__version__}, experiment {made.cfg.name}: {steps}.",
         "## Rows",
         f"{n} rows of {len(made.records)} records; left out: {counted(left_out)}. "
-        f"They descend from {len(told)} seeds. Records by round of evolution (0: as the seed was): {counted(rounds)}.",
+        f"They descend from {len(told)} seeds. Records by round of evolution (0: as the seed was): {counted(rounds)}."
+        f" {stand_ins(made)}".rstrip(),
         markdown(
             ("step", "in", "made", "out", "rejected"),
             ([row[key] for key in ("step", "in", "made", "out", "rejected")] for row in made.steps),
@@ -49,6 +51,12 @@ def card(made: Made, name: str, file: str | None, n: int, left_out: Mapping[str,
         "licences above. Where one is not stated, find it out first.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def stand_ins(made: Made) -> str:
+    """A sentence on the records that are copies of their parent."""
+    n = sum(record.origin.operation == KEPT for record in made.records)
+    return f"{n} of the records stand in for a failed rewrite: they say what their parent says." if n else ""
 
 
 def header(name: str, file: str | None, n: int, licences: set[str]) -> str:

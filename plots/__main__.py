@@ -32,7 +32,7 @@ PAPER: dict[str, tuple[str, str | None, str]] = {
     "figure2": (
         "difficulty",
         "fig2_difficulty.csv",
-        "Difficulty classes by round and data set; judge: Qwen-2.5-72B.",
+        "Difficulty classes by round and data set; judge: Qwen-2.5-72B. Intervals: ours, as above.",
     ),
     "figure3": (
         "scaling",
@@ -41,12 +41,16 @@ PAPER: dict[str, tuple[str, str | None, str]] = {
     ),
     "figure4": ("diversity", None, "Minimum neighbour distance. The paper's numbers were never published."),
     "figure5": ("logprob", None, "Probability of the top token. The paper's numbers were never published."),
-    "figure6": ("win_rate", "fig6_win_ic_ifd_vs_ifd.csv", "Top shares by IC-IFD against the same shares by IFD."),
+    "figure6": (
+        "win_rate",
+        "fig6_win_ic_ifd_vs_ifd.csv",
+        "Top shares by IC-IFD against the same shares by IFD. Intervals: ours, as above.",
+    ),
     "figure7": (
         "win_rate",
         "fig7_win_ic_ifd_vs_full.csv",
         "Top shares by IC-IFD against all of Alpaca. No script of it was published: which bar is which share is "
-        "inferred from the order of drawing.",
+        "inferred from the order of drawing. Intervals: ours, as above.",
     ),
 }
 

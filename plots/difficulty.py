@@ -27,7 +27,8 @@ COLUMNS = ("dataset", "evolution", "round", "evolver", "label", "count")
 
 CAPTION = (
     "Difficulty classes by round, in percent of an evolver's records. "
-    "Replies of the judge that could not be read are a bar of their own."
+    "Replies of the judge that could not be read are a bar of their own. Intervals: 95 % Wilson of k of n records, "
+    "where an evolver has one run; of several pooled runs they would be too narrow."
 )
 
 
@@ -36,11 +37,13 @@ def of(study: Study) -> DataFrame:
 
 
 def counts(scores: DataFrame) -> DataFrame:
-    """COLUMNS from the long scores of completed jobs; runs of the same evolver are pooled; `label` is "unparsed"
-    where none was read."""
+    """COLUMNS and how many `runs` of the same evolver are pooled, from the long scores of completed jobs; `label` is
+    "unparsed" where none was read."""
     rated = scores[(scores["metric"] == METRIC) & (scores["status"] == "completed")].copy()
     rated["label"] = rated["label"].astype(str).where(rated["label"].isin(style.LABELS), style.UNPARSED)
-    return rated.groupby(list(COLUMNS[:-1]), observed=True).size().rename("count").reset_index()
+    table = rated.groupby(list(COLUMNS[:-1]), observed=True).size().rename("count").reset_index()
+    runs = rated.groupby(list(COLUMNS[:4]), observed=True)["run"].nunique().rename("runs")
+    return table.join(runs, on=list(COLUMNS[:4]))
 
 
 def published(paper: DataFrame) -> DataFrame:
@@ -74,7 +77,8 @@ def draw(table: DataFrame) -> Figure:
                     (table["dataset"] == dataset) & (table["evolution"] == evolution) & (table["round"] == number)
                 ]
                 for i, (level, look) in enumerate(style.looks(levels).items()):
-                    side = here[here["evolver"] == level].groupby("label", observed=True)["count"].sum()
+                    mine = here[here["evolver"] == level]
+                    side = mine.groupby("label", observed=True)["count"].sum()
                     if not (n := side.sum()):
                         continue
                     x = [k + (i - (len(levels) - 1) / 2) * width for k in range(len(labels))]
@@ -83,6 +87,9 @@ def draw(table: DataFrame) -> Figure:
                         x, percent, width, color=look.color, hatch=look.hatch, edgecolor="white", linewidth=0.5
                     )
                     handles.setdefault(look.label, bars)
+                    if "runs" not in mine or mine["runs"].max() == 1:
+                        ends = [[100 * end for end in style.wilson(side.get(label, 0), n)] for label in labels]
+                        panel.vlines(x, *zip(*ends, strict=True), color="#333333", linewidth=0.9)
                 panel.set_xticks(range(len(labels)), labels, fontsize=9)
                 panel.set_ylim(0, 100)
                 panel.set_yticks(range(0, 101, 20))

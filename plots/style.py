@@ -182,6 +182,15 @@ def looks(levels: Sequence[str]) -> dict[str, Look]:
     return {level: Look(*LOOKS[i % len(LOOKS)], f"{name(level)}{roles[i]}") for i, level in enumerate(levels)}
 
 
+def wilson(k: float, n: float) -> tuple[float, float]:
+    """95 % interval of a share, k of n (Wilson 1927)."""
+    from scipy.special import ndtri
+
+    z = float(ndtri(0.975))
+    middle, half = (k + z**2 / 2) / (n + z**2), z / (n + z**2) * (k * (n - k) / n + z**2 / 4) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def panels(rows: int, columns: int, width: float = 4.2, height: float = 2.6) -> tuple[Figure, list[list[Axes]]]:
     """A figure and its axes as rows of columns. No pyplot: nothing global, nothing to close."""
     from matplotlib.figure import Figure

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 METRIC = "win_rate"
 COLUMNS = ("panel", "bar", "outcome", "count")
 OUTCOMES = ("win", "tie", "lose", style.UNPARSED)
-CAPTION = "Prompts that a student won, tied and lost against its rival, as the judge sees them in both orders."
+CAPTION = (
+    "Prompts that a student won, tied and lost against its rival, as the judge sees them in both orders. 95 % Wilson "
+    "intervals, where a bar is of one run: above it of what was won, below it of what was won or tied."
+)
 MISSING = "no wins: no completed job has measured win_rate"
 
 
@@ -35,7 +38,8 @@ def published(table: DataFrame) -> DataFrame:
 
 def of(study: Study) -> DataFrame:
     """A panel per student, a bar per evolver, or per setting where there is one evolver; the labels of the benchmark's
-    scores are the outcomes. Where several models were asked, a panel names the one that it shows."""
+    scores are the outcomes, and `runs` says how many are pooled. Where several models were asked, a panel names the one
+    that it shows."""
     scores = study.scores
     asked, plain = style.asked(scores["metric"])
     there = (plain == METRIC) & (scores["status"] == "completed")
@@ -45,7 +49,10 @@ def of(study: Study) -> DataFrame:
     within = judged["evolution"].astype(str)
     bar = judged["evolver"].astype(str) + (", " + within if study.factor == "evolver" and within.nunique() > 1 else "")
     keys = {"panel": panel, "bar": bar, "outcome": outcome}
-    return judged.groupby([series.rename(name) for name, series in keys.items()]).size().rename("count").reset_index()
+    told = judged[["run"]].assign(**keys)
+    table = told.groupby(list(keys)).size().rename("count").reset_index()
+    runs = told.groupby(["panel", "bar"])["run"].nunique().rename("runs")
+    return table.join(runs, on=["panel", "bar"])
 
 
 def draw(table: DataFrame) -> Figure:
@@ -75,6 +82,14 @@ def draw(table: DataFrame) -> Figure:
                         axis.text(left[bar] + width / 2, place, f"{width:,}", ha="center", va="center", bbox=box)
                     left[bar] += width
                 handles.setdefault(outcome, drawn)
+            for place, bar in enumerate(bars):
+                mine = here[here["bar"] == bar]
+                if "runs" not in mine or mine["runs"].max() == 1:
+                    won, tied = (int(mine.loc[mine["outcome"] == name, "count"].sum()) for name in OUTCOMES[:2])
+                    for k, at in ((won, place + 0.36), (won + tied, place - 0.36)):
+                        low, high = (left[bar] * end for end in style.wilson(k, left[bar]))
+                        axis.hlines(at, low, high, color="#333333", linewidth=1.4)
+                        axis.vlines(k, at - 0.06, at + 0.06, color="#333333", linewidth=1.4)
             axis.set_yticks(range(len(bars)), bars)
             axis.grid(axis="y", visible=False)
             axis.set_title(panel)

@@ -181,7 +181,10 @@ def test_win_rates_have_a_bar_for_each_setting(tmp_path: Path):
         rows = asked(float(label == "win"), "tuned/win_rate", 3, label)
         job(tmp_path / str(keep), f"select.keep={keep}", scores=rows, student="s-1b")
     table = win_rate.of(load(tmp_path))
-    assert table.to_numpy().tolist() == [["s-1b", "keep=0.05", "win", 3], ["s-1b", "keep=0.1", "lose", 3]]
+    assert table.to_numpy().tolist() == [["s-1b", "keep=0.05", "win", 3, 1], ["s-1b", "keep=0.1", "lose", 3, 1]]
+    spans = [segment for lines in win_rate.draw(table).axes[0].collections for segment in lines.get_segments()]
+    ends = {(round(float(low), 2), round(float(high), 2)) for (low, y), (high, z) in spans if y == z}
+    assert ends == {(1.32, 3), (0, 1.68)}  # Wilson of 3 and of 0 of 3
 
 
 @pytest.mark.parametrize("students", [("s-1b",), ("s-1b", "s-2b")])

@@ -13,6 +13,7 @@ PAPER = ROOT / "plots" / "paper" / "fig2_difficulty.csv"
 
 def scores(labels: list[str], evolver: str = "a-1b", round: int = 1) -> pd.DataFrame:
     facts = {"metric": "complexity_rate", "status": "completed", "dataset": "tiny", "evolution": "evol_instruct"}
+    facts["run"] = "0"
     return pd.DataFrame([facts | {"label": label, "evolver": evolver, "round": round} for label in labels])
 
 
@@ -54,6 +55,24 @@ def test_axes_are_whole_and_ticks_say_their_value():
     assert [
         (tick, label.get_text()) for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
     ] == [(tick, str(tick)) for tick in (0, 20, 40, 60, 80, 100)]
+
+
+def whiskers(axes) -> list[list[float]]:
+    drawn = [lines for lines in axes.collections if hasattr(lines, "get_segments")]
+    return [[float(y) for _, y in segment] for lines in drawn for segment in lines.get_segments()]
+
+
+def test_a_bar_has_the_interval_of_k_of_n_where_it_is_of_one_run():
+    """PL7: Wilson, which a share of 0 has too."""
+    from scipy.stats import binomtest
+
+    one = scores(["easy", "hard", "hard", ""])
+    drawn = whiskers(difficulty.draw(difficulty.counts(one)).axes[0])
+    for (low, high), k in zip(drawn, (0, 1, 0, 2, 0, 1), strict=True):
+        theirs = binomtest(k, 4).proportion_ci(method="wilson")
+        assert (low, high) == pytest.approx((100 * theirs.low, 100 * theirs.high))
+    pooled = difficulty.counts(pd.concat([one, one.assign(run="1")]))
+    assert set(pooled["runs"]) == {2} and not whiskers(difficulty.draw(pooled).axes[0])
 
 
 def test_jobs_that_did_not_complete_are_not_drawn():

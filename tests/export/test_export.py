@@ -336,8 +336,8 @@ def test_the_numbers_of_the_run_are_taken_over(paired, trainer, expected):
 @pytest.mark.parametrize(
     ("paired", "trainer", "comment"),
     [
-        (False, {"template": "plain"}, "template is to be set: the run states one .*, plain; its alpaca is near"),
-        (False, {"template": "/home/me/mine.jinja"}, "template is to be set: the run .* has none, mine.jinja$"),
+        (False, {"template": "plain"}, "template is to be set: the run states one .*, plain; alpaca is near"),
+        (False, {"template": "/home/me/mine.jinja"}, "template is to be set: the run .* of its own, mine.jinja$"),
         (False, {}, "template is to be set where the model has no chat template"),
         (False, {"lora": {"r": 8}}, "lora_target is to be set"),
         (False, {"lora": {"r": 8, "target_modules": "all-linear", "bias": "all"}}, "lora.bias='all' of the run is not"),

@@ -121,8 +121,8 @@ def preference(given: Mapping[str, Any]) -> dict[str, Any]:
 def left(trainer: Mapping[str, Any], paired: bool) -> Iterator[str]:
     """What is to be set by hand, and what of the run's training it does not do."""
     if template := trainer.get("template"):
-        near = "; its alpaca is near" if template == "plain" else ""
-        yield f"template is to be set: the run states one for a model that has none, {Path(template).name}{near}"
+        near = "; alpaca is near" if template == "plain" else ""
+        yield f"template is to be set: the run states one of its own, {Path(template).name}{near}"
     elif not trainer:
         yield "template is to be set where the model has no chat template of its own"
     if trainer.get("lora") and not trainer["lora"].get("target_modules"):

@@ -113,6 +113,13 @@ def test_a_tiny_job_runs_on_fakes(cfg, study, tmp_path, request):
     assert (tmp_path / "run" / "metrics.json").exists()
 
 
+@pytest.mark.parametrize("study", ["difficulty", "auto_evol_tiny"])
+def test_a_study_can_be_rehearsed_on_a_pair_of_fakes(study):
+    """docs/studies.md"""
+    _, swept = axes([*launch(study), "+scale=tiny", "model@evolver=fake,fake-large", "model@small=fake"])
+    assert list(swept["model@evolver"]) == ["fake", "fake-large"]
+
+
 def test_work_that_jobs_share_is_counted_once(cfg, tmp_path):
     few = ["+experiment=smoke", "dataset.limit=4", "evolution.rounds=1", "metric=[]"]
     for number, words in enumerate(([], [], ["respond.sampling.max_tokens=9"])):

@@ -49,6 +49,15 @@ def test_nothing_is_lost(smoke):
     assert rejects and all(record.fault and record.fault.reason for record in rejects)
 
 
+def test_what_a_step_rejects_is_unparsed_of_a_metric(smoke, caplog):
+    """… as in metrics.json and in the docs"""
+    caplog.set_level("INFO")
+    smoke("steps=[dataset,evolution]", "metric=[complexity_rate]")
+    lines = {line.split()[0]: line for line in caplog.messages if " made " in line}
+    assert " rejected " in lines["evolution"] and " unparsed " in lines["complexity_rate"]
+    assert "rejected" not in lines["complexity_rate"]
+
+
 def test_a_second_run_asks_nothing_and_gives_the_same(smoke):
     """L7: nothing is written twice"""
     first, second = smoke(), smoke(name="again")

@@ -83,12 +83,8 @@ def ask(repo: str, revision: str | None, seconds: float, kind: str = "model") ->
         except GatedRepoError:
             answer.append(Unreachable("access to it is restricted; ask for access on its page and set HF_TOKEN"))
         except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
-            answer.append(
-                Unreachable(
-                    f"no such {kind} or revision; mend {'path' if kind == 'model' else 'its id'}, "
-                    "or set HF_TOKEN for a private one"
-                )
-            )
+            cure = f"mend {'path' if kind == 'model' else 'its id'}, or set HF_TOKEN for a private one"
+            answer.append(Unreachable(f"no such {kind} or revision; {cure}"))
         except (HTTPError, OSError) as error:
             answer.append(Unreachable(first_line(error)))
 

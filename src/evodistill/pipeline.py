@@ -347,9 +347,11 @@ class Runner:
         write_lines(self.out / "steps.jsonl", (to_line(line) for line in self.rows))
         told = ("in", "made", "out", "rejected", "seconds", "requests", "cached")
         log.info(
-            "%-18s %6d in %6d made %6d out %6d rejected  %7.1f s  %6d requests %6d cached%s",
+            "%-18s %6d in %6d made %6d out %6d %s  %7.1f s  %6d requests %6d cached%s",
             name,
-            *(row[key] for key in told),
+            *(row[key] for key in told[:4]),
+            "rejected" if name in self.steps else "unparsed",
+            *(row[key] for key in told[4:]),
             "  (from the store)" if row["reused"] else "",
         )
         self.told(row)

@@ -307,12 +307,15 @@ def test_what_would_fail_every_request_stops_at_once_with_its_cure(kind, said):
     assert server.url in str(error) and "\n" not in str(error)
 
 
-def test_an_unreachable_server_is_named_at_once():
+def test_an_unreachable_server_is_named_at_once(caplog):
+    """… and no bill of nothing before it"""
+    caplog.set_level("INFO")
     url = f"http://127.0.0.1:{free_port()}/v1"
     start = time.monotonic()
     found, error = collect(client(url, engine={"backoff_s": 5}), 50)
     assert not found and url in str(error) and "start the server or correct base_url" in str(error)
     assert time.monotonic() - start < 4
+    assert "billed" not in caplog.text
 
 
 def test_a_server_that_goes_away_stops_the_run_and_finished_answers_stay():

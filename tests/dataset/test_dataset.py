@@ -98,7 +98,7 @@ def test_malformed_rows_are_logged_up_to_ten_and_then_counted(tmp_path, caplog):
     assert len(warnings) == 11
     assert f"{path}:2:" in warnings[0]
     assert "2 more" in warnings[-1]
-    assert "1 rows taken" in caplog.messages[-1] and "12 malformed" in caplog.messages[-1]
+    assert "1 row taken" in caplog.messages[-1] and "12 malformed" in caplog.messages[-1]
 
 
 def test_limit_takes_that_many_rows_in_source_order(hundred):

@@ -1,6 +1,7 @@
 """A study in W&B: what is sent is told apart from what W&B makes of it, so no network is needed."""
 
 import json
+import sys
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,3 +124,9 @@ def test_the_keys_of_the_layout_are_those_that_the_tracker_sends(ended, tmp_path
 def test_a_folder_without_jobs_has_no_layout(tmp_path: Path):
     with pytest.raises(RunError, match="holds no completed job"):
         workspace(tmp_path, "team")
+
+
+def test_a_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["study", str(tmp_path / "nope")])
+    with pytest.raises(SystemExit, match=r"error: .*nope: no such folder; name that of a study"):
+        study.main()

@@ -31,9 +31,21 @@ def test_each_is_pushed_by_itself_and_a_failure_is_told(runs, monkeypatch, capsy
 
     monkeypatch.setattr(subprocess, "run", push)
     monkeypatch.setattr(sys, "argv", ["sync", str(runs)])
-    with pytest.raises(SystemExit, match="give the same command again"):
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    with pytest.raises(SystemExit, match="error: give the same command again"):
         sync.main()
     assert pushed == ["a", "b"] and "1 of 2 offline runs pushed" in capsys.readouterr().out
+
+
+def test_a_missing_key_is_named(runs, monkeypatch, tmp_path):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setattr(subprocess, "run", lambda command: subprocess.CompletedProcess(command, 1))
+    monkeypatch.setattr(sys, "argv", ["sync", str(runs)])
+    with pytest.raises(
+        SystemExit, match="no key here: wandb login, or WANDB_API_KEY; then give the same command again"
+    ):
+        sync.main()
 
 
 def test_a_wrong_folder_is_named(monkeypatch, tmp_path):

@@ -193,15 +193,16 @@ class API(Backend):
             thread.join()
             loop.close()
             spent = self.ledger
-            log.info(
-                "%s: %d attempts, %d refused, %d + %d tokens billed, %d attempts of unknown price",
-                self.name,
-                spent.attempts,
-                spent.refused,
-                spent.prompt_tokens,
-                spent.completion_tokens,
-                spent.unreported,
-            )
+            if spent.tokens or spent.refused or spent.unreported:  # else no server was reached: the error says so
+                log.info(
+                    "%s: %d attempts, %d refused, %d + %d tokens billed, %d attempts of unknown price",
+                    self.name,
+                    spent.attempts,
+                    spent.refused,
+                    spent.prompt_tokens,
+                    spent.completion_tokens,
+                    spent.unreported,
+                )
             for server in self.servers.all if len(self.urls) > 1 else ():
                 told = (server.asked, server.answered, server.seconds)
                 log.info("  %s: asked %d times, %d answers, %.2f s each", server.url, *told)

@@ -177,10 +177,12 @@ class Dataset:
     def report(self, counts: Counter[str]) -> None:
         if (more := counts["malformed"] - SHOWN) > 0:
             log.warning("… and %d more malformed rows: see the rejects of this step", more)
+        taken = counts["taken"] - counts["malformed"] - counts["duplicate"]
         log.info(
-            "%s: %d rows taken, %d outside limit or shard, %d left out by filters, %d malformed, %d duplicate",
+            "%s: %d row%s taken, %d outside limit or shard, %d left out by filters, %d malformed, %d duplicate",
             self.place,
-            counts["taken"] - counts["malformed"] - counts["duplicate"],
+            taken,
+            "s" * (taken != 1),
             counts["rows"] - counts["filtered"] - counts["taken"],
             counts["filtered"],
             counts["malformed"],

@@ -94,8 +94,10 @@ def main() -> None:
     from evodistill import config
 
     folder, given = Path(sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
-    if len(sys.argv) < 2 or not folder.is_dir():
+    if len(sys.argv) < 2:
         sys.exit("usage: python -m evodistill.tracker.study runs/<study>/<time> [project=… entity=… mode=…]")
+    if not folder.is_dir():
+        sys.exit(f"error: {folder}: no such folder; name that of a study, runs/<study>/<time>")
     try:
         node = OmegaConf.merge(OmegaConf.load(CONF), OmegaConf.from_dotlist(given))
         mirror(folder, config.build(node))  # type: ignore[arg-type]

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from evodistill.tracker.wandb import known_key
+
 
 def offline(root: Path) -> list[Path]:
     """Folders of offline runs below `root` that W&B has not marked as pushed."""
@@ -28,7 +30,8 @@ def main() -> None:
         failed += subprocess.run([sys.executable, "-m", "wandb", "sync", str(path)]).returncode != 0
     print(f"{len(runs) - failed} of {len(runs)} offline runs pushed")
     if failed:
-        sys.exit("error: give the same command again for the others")
+        cure = "" if known_key() else "W&B has no key here: wandb login, or WANDB_API_KEY; then "
+        sys.exit(f"error: {cure}give the same command again for the others")
 
 
 if __name__ == "__main__":

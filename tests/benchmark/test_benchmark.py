@@ -155,6 +155,7 @@ def test_a_compressed_file_is_read_as_it_is(items, tmp_path):
             r"items.jsonl.gz:1: damaged .gz file.*\(Compressed file ended",
         ),
     ],
+    ids=["json", "no_gzip", "cut"],
 )
 def test_a_broken_compressed_file_is_one_line(tmp_path, content, message):
     path = tmp_path / "items.jsonl.gz"

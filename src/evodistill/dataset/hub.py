@@ -82,12 +82,12 @@ def download(
 def offline() -> Iterator[None]:
     """Only the cache of this machine is read. Else the library tries the hub again for half a minute, with a warning
     each time."""
-    import datasets
-    import huggingface_hub
+    from datasets import config
+    from huggingface_hub import constants
 
-    before = datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
+    before = config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before
+        config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before

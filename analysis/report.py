@@ -173,7 +173,7 @@ def counted(rows: list[Any], which: str) -> str:
     of = f"{len(rows)} comparison{'s' * (len(rows) > 1)} {which}"
     decided = [row for row in rows if row.winner != CANNOT_TELL]
     if not decided:
-        return f"Cannot tell: in {of}, no interval of the difference leaves out 0."
+        return f"Cannot tell: in {of}, no difference can be told from 0."
     won = Counter(row.winner for row in decided).most_common()
     held = sum(row.p_holm <= 0.05 for row in decided)
     parts = [f"{winner} scores higher in {n}" for winner, n in won]

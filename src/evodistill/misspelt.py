@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 ADDED = ("experiment", "study", "scale", "suite")  # groups without a default, chosen by +GROUP=NAME
-LISTED = re.compile(r"[\w/]+@[\w.]+")
+LISTED = re.compile(r"(?<![\w/])[\w/]++@[\w.]++")
 
 
 def explain(error: BaseException | None, conf: Path) -> None:

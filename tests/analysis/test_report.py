@@ -96,7 +96,7 @@ def test_figures_are_inlined_as_svg_and_never_empty(pair: Path):
 def test_rejects_unparsed_and_cost_are_shown(pair: Path):
     write_job(pair / "2", "large-70b", {"m": [score("s1", 1, None, "m")]})
     text = read(pair)
-    assert re.search(r"<td>echo</td><td class=\"num\">1 \(9\.1 %\)</td>", text)
+    assert re.search(r"<td>echo</td><td class=\"num\">1 \(16\.7 %\)</td>", text)
     assert "I would say it is rather hard" in text
     assert re.search(r"1 \(100\.0 %\)", text)  # the unparsed share
     assert "2,468" in text  # prompt tokens of both jobs

@@ -87,8 +87,8 @@ def in_python(reply: str) -> Parsed[Written]:
         return Parsed(reason=code.reason)
     cases = [case for _, tail in parts for test in TEST.split(tail)[1:] for case in asserted(whole(test))]
     if not any(isinstance(case, tuple) for case in cases):
-        for read, _ in parts:
-            reply = reply.replace(read, "", 1)
+        for code_part, _ in parts:
+            reply = reply.replace(code_part, "", 1)
         cases += [labelled(match) for match in LABELLED.finditer(reply)]
     return Parsed(sorted_out(code.value, cases))
 

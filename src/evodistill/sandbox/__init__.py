@@ -60,9 +60,8 @@ class Sandbox:
     output_kb: int = 64  # a returned value, as JSON
     code_kb: int = 128  # source of a program
     allow: Sequence[str] = ()  # modules that may be imported beside the harmless ones of the standard library
-    workers: int | None = field(
-        default=None, metadata={"identity": False}
-    )  # at most, side by side; None = one per core that we may use
+    # at most, side by side; None = one per core that we may use
+    workers: int | None = field(default=None, metadata={"identity": False})
 
     def __post_init__(self) -> None:
         for name in ("call_seconds", "program_seconds", "memory_mb", "processes", "files_mb", "output_kb", "code_kb"):

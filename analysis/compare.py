@@ -106,7 +106,8 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
     """Columns a, b: one row per root seed and matched run that has a value on both sides."""
     import pandas as pd
 
-    where = f"{cell['dataset']} · {cell['evolution']} · round {cell['round']} · {cell['metric']}"
+    group = " · ".join(cell[name] for name in ("dataset", "evolution") if cell[name]) or "the study"
+    where = f"{group} · round {cell['round']} · {cell['metric']}"
     for level, side in ((cell["a"], a), (cell["b"], b)):
         if side["value"].notna().sum() == 0:
             warnings.add(f"{where}: {level} has no {'parsed score' if len(side) else 'completed job with this metric'}")
@@ -120,7 +121,6 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
             # no run to match on: pair anyway, but say that two things differ
             warnings.add(f"{cell['a']} and {cell['b']} also differ in {name} ({listed(of_a)} against {listed(of_b)})")
         elif of_a and of_b and (alone := of_a ^ of_b):
-            group = f"{cell['dataset']} · {cell['evolution']}"
             warnings.add(f"{group}: {name} {listed(alone)} ran for only one of {cell['a']} and {cell['b']}: left out")
             matched.append(name)
         else:
@@ -134,7 +134,7 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
     runs = joined.index.get_level_values("seed").nunique() if "seed" in matched else 1
     if 1 < runs < FEW_RUNS:
         warnings.add(
-            f"{cell['dataset']} · {cell['evolution']}: {runs} random seeds; with fewer than {FEW_RUNS} little is known "
+            f"{group}: {runs} random seeds; with fewer than {FEW_RUNS} little is known "
             "of how much they differ, so intervals are wide"
         )
     return joined

@@ -3,7 +3,8 @@
     python -m plots.keywords runs/<study>/<time>
 
 Left: rarefaction curves, the distinct keywords expected among n phrases, so that evolvers are compared at one n (the
-dotted line: all phrases of the smaller one). Right: percent of an evolver's phrases. Rows are rounds.
+dotted line: all phrases of the one with the fewest; the numbers: what is expected there). Right: percent of an
+evolver's phrases. Rows are rounds.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def draw(table: DataFrame) -> Figure:
                 handles.setdefault(looks[level].label, curve(curves, side["count"].tolist(), looks[level]))
             smallest = min(int(side["count"].sum()) for side in sides.values())
             curves.axvline(smallest, color="#999999", linewidth=0.8, linestyle=":")
+            at_equal_n(curves, sides, looks, smallest)
             several = f" · {style.group_name(*row[:2], groups)}" if len(groups) > 1 else ""
             curves.set_title(f"{style.round_name(row[2])}{several} · all of the smaller: n = {smallest:,}")
             curves.set_xlabel("phrases drawn")
@@ -94,6 +96,22 @@ def curve(panel: Axes, found: list[int], look: style.Look) -> Artist:
         at, [rarefied(found, n) for n in at], look.line, color=look.color, marker=look.marker, markevery=[-1]
     )
     return line
+
+
+def at_equal_n(panel: Axes, sides: dict[str, DataFrame], looks: dict[str, style.Look], n: int) -> None:
+    """The expected number of each side at `n`, in the order of the curves there."""
+    found = {level: rarefied(side["count"].tolist(), n) or 0.0 for level, side in sides.items()}
+    for place, level in enumerate(sorted(found, key=found.__getitem__)):
+        panel.annotate(
+            f"{found[level]:.1f}",
+            (1, 0.04 + 0.08 * place),
+            xycoords="axes fraction",
+            xytext=(-4, 0),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=looks[level].color,
+        )
 
 
 def most_frequent(panel: Axes, sides: dict[str, DataFrame], looks: dict[str, style.Look]) -> None:

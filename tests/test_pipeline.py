@@ -13,6 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 from repository import FAKES, ROOT, UNREPORTED
 
+import evodistill
 from evodistill import RunError, config
 from evodistill.models import Models
 from evodistill.pipeline import run
@@ -66,6 +67,15 @@ def test_a_second_run_asks_nothing_and_gives_the_same(smoke):
     assert (first / "metrics.json").read_bytes() == (second / "metrics.json").read_bytes()
     for scores in (first / "scores").iterdir():
         assert scores.read_bytes() == (second / "scores" / scores.name).read_bytes()
+
+
+def test_what_another_version_made_is_told(smoke, caplog, monkeypatch):
+    """A parser may have been mended since"""
+    smoke("steps=[dataset,evolution]", "metric=[]")
+    monkeypatch.setattr("evodistill.pipeline.__version__", "0.0.0")
+    smoke("steps=[dataset,evolution]", "metric=[]", name="again")
+    told = [message for message in caplog.messages if "remove it to make it anew" in message]
+    assert len(told) == 2 and f"was made by version {evodistill.__version__}, this is 0.0.0" in told[0]
 
 
 def test_a_changed_later_step_reuses_the_earlier_ones(smoke):

@@ -339,6 +339,11 @@ class Runner:
                 manifest = self.store.write(
                     folder, files, {"step": name, "key": key, **counts, **usage, "version": __version__}
                 )
+            elif (version := manifest.get("version")) != __version__:
+                log.warning(
+                    "%s was made by version %s, this is %s; remove it to make it anew: finished requests are kept",
+                    *(folder, version, __version__),
+                )
         row = {"step": name, "hash": folder.name.rsplit("-", 1)[-1], "path": str(folder)}
         row |= {count: manifest[count] for count in ("in", "made", "out", "rejected")}
         row |= {"seconds": round(time.monotonic() - started, 3)}

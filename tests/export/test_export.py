@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -402,6 +403,14 @@ def test_what_is_left_out_is_counted_in_the_card(ran, tmp_path):
 def test_bad_input_is_one_line(ran, tmp_path, given, message):
     with pytest.raises(RunError, match=message):
         export(**{"folder": ran, "format": "messages", "to": tmp_path} | given)
+
+
+def test_a_run_that_did_not_end_is_told(ran, tmp_path, caplog):
+    copied = tmp_path / "failed"
+    shutil.copytree(ran, copied)
+    (copied / "status.json").write_text('{"status": "failed"}')
+    export(copied, "messages", tmp_path / "out")
+    assert f"{copied} is failed: its last finished step is" in caplog.text
 
 
 def test_folders_that_are_no_run_say_what_is_wanted(ran, tmp_path):

@@ -29,6 +29,7 @@ def test_evolvers_are_compared_at_the_number_of_phrases_of_the_smaller_AE10(tmp_
     assert (list(small.get_xdata()), list(small.get_ydata())) == ([1, 2, 3], pytest.approx([1, 5 / 3, 2]))
     assert list(large.get_ydata()) == pytest.approx([1, 2])
     assert set(common.get_xdata()) == {2} and "n = 2" in curves.get_title()
+    assert [text.get_text() for text in curves.texts] == ["1.7", "2.0"]  # expected there
     assert [text.get_text() for text in figure.legends[0].texts] == ["a-1b (SLM)", "b-2b (LLM)"]
     assert [label.get_text() for label in bars.get_yticklabels()] == ["depth", "examples", "constraint"]
     assert [patch.get_width() for patch in bars.patches] == pytest.approx([200 / 3, 0, 100 / 3, 50, 50, 0])

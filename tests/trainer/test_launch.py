@@ -7,6 +7,7 @@ import time
 import pytest
 
 from evodistill import RunError
+from evodistill.trainer.job import Job
 from evodistill.trainer.launch import Launch
 
 
@@ -97,3 +98,12 @@ def test_a_training_dies_with_the_run_that_started_it(tmp_path):
             return
         time.sleep(0.05)
     pytest.fail("it lives on")
+
+
+@pytest.mark.parametrize(("text", "problem"), [(None, "No such file"), ("[1]", "other keys"), ("no", "Expecting")])
+def test_a_file_that_is_no_job_is_one_line(tmp_path, text, problem):
+    file = tmp_path / "job.json"
+    if text:
+        file.write_text(text)
+    with pytest.raises(RunError, match=f"job.json: not a job that a run has written .*{problem}"):
+        Job.read(file)

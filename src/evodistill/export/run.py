@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from evodistill import RunError
 from evodistill.export.formats import FILTERS
 from evodistill.record import Record, read_jsonl, read_records
+
+log = logging.getLogger(__name__)
 
 NONE = "none"  # --trainer none: as if the run trained nothing
 
@@ -92,6 +95,9 @@ def read(folder: Path, step: str | None = None) -> Made:
         if not (Path(row["path"]) / "manifest.json").is_file():
             what = f"{row['path']}, what {row['step']} has made, is not here"
             raise RunError(f"{what}; go where the run was started, or run it again")
+    status = json.loads((folder / "status.json").read_text(encoding="utf-8"))["status"]
+    if status != "completed":
+        log.warning("%s is %s: its last finished step is %s", folder, status, names[-1])
     manifests = [json.loads((Path(row["path"]) / "manifest.json").read_text(encoding="utf-8")) for row in rows]
     return Made(read_records(Path(rows[-1]["path"]) / "records.jsonl"), rows, manifests, cfg, artifacts)
 

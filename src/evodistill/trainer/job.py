@@ -35,7 +35,12 @@ class Job:
 
     @classmethod
     def read(cls, file: Path) -> Job:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(told, dict) or told.keys() != {item.name for item in fields(cls)}:
+                raise ValueError("it has other keys")
+        except (OSError, ValueError) as error:
+            raise RunError(f"{file}: not a job that a run has written ({error})") from None
         return cls(**told | {"trainer": config.build(DictConfig(told["trainer"]))})
 
     def write(self) -> Path:

@@ -1,7 +1,7 @@
 # quickstart · test · test-all · figures · lint · bench; every target makes what it needs and takes seconds the second time
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
 .PHONY: quickstart test test-all figures lint bench vllm train clean
 

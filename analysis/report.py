@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import sample
 from analysis.compare import CANNOT_TELL, DIRECTION, certainty, gap, number
 from analysis.files import write_whole
-from analysis.jobs import Job, read_json, read_yaml
+from analysis.jobs import Job, plain, read_json, read_yaml
 from analysis.load import Study, load
 from plots import FIGURES, style
 
@@ -78,6 +78,7 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Drawn] | N
         one_run=len(study.jobs) == len(study.levels),
         rows_shown=ROWS_SHOWN,
         n_compared=len(rows),
+        left=left(study),
         reasons=reasons(study),
         lineages=sample.lineages(study, SEEDS_SHOWN),
         rejects=rejected,
@@ -231,6 +232,23 @@ def reasons(study: Study) -> dict[str, Any]:
             kinds.append((what, made, sorted(table.items(), key=lambda item: (-item[1].total(), item[0]))))
     asked = {job.facts["evolver"] for job in study.jobs if job.rounds}
     return {"evolvers": [level for level in ["", *study.levels] if level in asked], "kinds": kinds}
+
+
+def left(study: Study) -> dict[str, Any]:
+    """The evolvers, and step → evolver → records that it was given, made and left, and why the others went; summed over
+    jobs, unfinished ones included."""
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    for job in study.jobs:
+        names = job.hydra("config").get("steps") or [step["step"] for step in job.steps]
+        for step in job.steps:
+            if step["step"] in names:
+                by = table.setdefault(step["step"], {})
+                row = by.setdefault(job.facts["evolver"], {"reasons": Counter()})
+                row["reasons"].update(plain(step.get("reasons")))
+                for count in ("in", "made", "out"):
+                    row[count] = row.get(count, 0) + (step.get(count) or 0)
+    reached = {evolver for by in table.values() for evolver in by}
+    return {"evolvers": [level for level in ["", *study.levels] if level in reached], "steps": table}
 
 
 def costs(study: Study) -> list[dict[str, Any]]:

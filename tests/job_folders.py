@@ -96,6 +96,7 @@ def write_job(
             "reused": False,
         }
         step = {"step": "evolution", "hash": "0", "path": str(artifact), "in": 1, "made": 2, "out": 2, "rejected": 1}
+        step |= {"reasons": {"unchanged": 1}}
         lines(folder / "steps.jsonl", [step | used])
     (folder / ".hydra").mkdir(exist_ok=True)
     (folder / ".hydra" / "config.yaml").write_text(f"seed: 0\nevolver: {evolver}\n")

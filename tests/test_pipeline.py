@@ -150,7 +150,7 @@ def test_no_record_left_says_which_reason_removed_them(smoke, caplog):
         "evolution.eliminator.min_length_ratio=0",
         "teacher.rules=[{match: ., replies: [{text: cut, finish_reason: length}]}]",
     )
-    assert "no record is left" in caplog.text and "answer_truncated" in caplog.text
+    assert "respond left none of" in caplog.text and "answer_truncated" in caplog.text
 
 
 def test_an_empty_selection_is_no_crash(cfg, tmp_path):

@@ -16,6 +16,7 @@ import json
 import logging
 import sqlite3
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ def merge_run(shards: Sequence[Job], store: Store) -> list[Path]:
             if manifest is None:
                 files = {file: lines(parts, file, details) for file in (RECORDS, REJECTS)}
                 counts = {count: sum(manifest[count] for manifest in manifests) for count in SUMMED}
+                reasons = sum((Counter(manifest["reasons"]) for manifest in manifests), Counter[str]())
+                counts |= {"reasons": dict(reasons.most_common())}
                 facts = {"step": name, "key": key, **counts, "version": __version__, "shards": len(shards)}
                 manifest = store.write(folder, files, facts)
         log.info("%s: %d shards, %d records in %s", name, len(shards), manifest["out"], folder)

@@ -22,7 +22,7 @@ from evodistill.backend.cache import Cache
 from evodistill.evolution.evolution import KEPT
 from evodistill.metric import Score
 from evodistill.models import Models
-from evodistill.record import Made, Record, digest, read_jsonl, read_records, split, to_line
+from evodistill.record import Made, Record, digest, read_jsonl, split, to_line
 from evodistill.store import Store, named_errors, write_json, write_lines
 from evodistill.stream import Rows, Seen, Spool, portions
 
@@ -179,25 +179,24 @@ class Runner:
         if trains := hasattr(step, "makes"):
             step = replace(step, folder=str(self.store.folder(name, self.key(step, self.content))))  # type: ignore[type-var,call-arg]
 
-        def make(folder: Path) -> tuple[dict[str, Iterable[str] | Path], dict[str, int]]:
+        def make(folder: Path) -> tuple[dict[str, Iterable[str] | Path], dict[str, Any]]:
             if trains:
                 self.models.release(set())  # no engine shares memory with it
             usable, rejected = Spool(folder), Spool(folder)
+            reasons: Counter[str] = Counter()
             files: dict[str, Iterable[str] | Path] = {}
             for given, made in self.checked(name, step):
                 if twice := files.keys() & made.files.keys():
                     raise RuntimeError(f"step {name} makes {min(twice)} of all its records, so it must not stream")
                 files |= made.files
                 there = {record.id for record in given} if streams(step) else None
-                for spool, records in zip((usable, rejected), split(made.records), strict=True):
+                kept, lost = split(made.records)
+                reasons.update(record.fault.reason for record in lost if record.fault)
+                for spool, records in ((usable, kept), (rejected, lost)):
                     spool.extend((place(record, there), to_line(record.to_dict())) for record in records)
-            if len(rejected) and not len(usable):
-                told = results.by_round([], Rows(Record.from_dict, rejected))
-                reasons = {number: row["reasons"] for number, row in told.items()}
-                log.warning("%s: no record is left; rejected by reason: %s", name, reasons)
             made_here = len(usable) + len(rejected) - n
             counts = {"in": n, "made": made_here, "out": len(usable), "rejected": len(rejected)}
-            return {**files, "records.jsonl": usable, "rejects.jsonl": rejected}, counts
+            return {**files, "records.jsonl": usable, "rejects.jsonl": rejected}, counts | {"reasons": ordered(reasons)}
 
         folder, manifest = self.once(name, step, self.content, make)
         self.records = Rows(Record.from_dict, folder / "records.jsonl", n=manifest["out"])
@@ -205,11 +204,12 @@ class Runner:
         self.rejects.add(folder / "rejects.jsonl", manifest["rejected"])
         if trains:
             self.trained(name, step, folder)  # type: ignore[arg-type]
-        if not len(self.records) and name != self.cfg.steps[-1]:
-            rejected = read_records(folder / "rejects.jsonl")
-            reasons = Counter(record.fault.reason for record in rejected if record.fault)
-            told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-            raise RunError(f"{name} left none of {len(rejected)} records ({told}); read {folder / 'rejects.jsonl'}")
+        if not len(self.records):
+            told = ", ".join(f"{reason} {count}" for reason, count in manifest["reasons"].items())
+            left = f"{name} left none of {manifest['rejected']} records ({told}); read {folder / 'rejects.jsonl'}"
+            if name != self.cfg.steps[-1]:
+                raise RunError(left)
+            log.warning(left)
         return {}
 
     def trained(self, name: str, step: Trainer, folder: Path) -> None:
@@ -265,14 +265,15 @@ class Runner:
         content: str,
         score: Callable[[], Iterator[list[Score]]],
     ) -> dict[str, Any]:
-        def make(folder: Path) -> tuple[dict[str, Iterable[str]], dict[str, int]]:
-            lines, missing, together = Spool(folder), 0, []
+        def make(folder: Path) -> tuple[dict[str, Iterable[str]], dict[str, Any]]:
+            lines, together = Spool(folder), []
+            reasons: Counter[str] = Counter()
             for scores in score():
                 lines.extend(((), to_line(one.to_dict())) for one in scores)
-                missing += sum(one.reason != "" for one in scores)
+                reasons.update(one.reason for one in scores if one.reason)
                 together += [] if streams(work) else scores
             counts = {"in": len(records), "made": len(lines) - len(records)}
-            counts |= {"out": len(lines) - missing, "rejected": missing}
+            counts |= {"out": len(lines) - reasons.total(), "rejected": reasons.total(), "reasons": ordered(reasons)}
             whole = {}
             if hasattr(work, "whole"):
                 found = Rows(Score.from_dict, lines, n=len(lines))
@@ -345,7 +346,7 @@ class Runner:
                     *(folder, version, __version__),
                 )
         row = {"step": name, "hash": folder.name.rsplit("-", 1)[-1], "path": str(folder)}
-        row |= {count: manifest[count] for count in ("in", "made", "out", "rejected")}
+        row |= {count: manifest[count] for count in ("in", "made", "out", "rejected", "reasons")}
         row |= {"seconds": round(time.monotonic() - started, 3)}
         row |= asdict(self.models.usage(step.roles).minus(before)) | {"reused": reused}
         self.rows.append(row)
@@ -371,6 +372,11 @@ class Runner:
             "sources": list(getattr(step, "sources", ())),
             "input": content,
         }
+
+
+def ordered(reasons: Counter[str]) -> dict[str, int]:
+    """The frequent ones first."""
+    return dict(reasons.most_common())
 
 
 def streams(work: object) -> bool:

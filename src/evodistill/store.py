@@ -23,7 +23,7 @@ from evodistill.record import digest, to_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # raise when the meaning of a stored file changes
+FORMAT = 2  # raise when the meaning of a stored file changes
 TEMP = ".tmp"
 
 

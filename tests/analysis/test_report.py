@@ -102,6 +102,28 @@ def test_rejects_unparsed_and_cost_are_shown(pair: Path):
     assert "2,468" in text  # prompt tokens of both jobs
 
 
+def test_what_each_step_leaves_is_told_of_every_evolver(pair: Path):
+    """Of jobs that failed too: a filter that left nothing is where one looks"""
+    lines = {
+        "0": [("dataset", 0, 3, 3, {}), ("evolution", 3, 3, 4, {"copied": 2})],
+        "1": [("dataset", 0, 3, 3, {}), ("evolution", 3, 3, 1, {"copied": 4, "leaked": 1}), ("rate", 1, 0, 1, {})],
+    }
+    for name, rows in lines.items():
+        (pair / name / ".hydra").mkdir(exist_ok=True)
+        (pair / name / ".hydra" / "config.yaml").write_text("steps: [dataset, evolution]\n")
+        keys = ("step", "in", "made", "out", "reasons")
+        steps = [dict(zip(keys, row, strict=True)) | {"path": "nowhere"} for row in rows]
+        (pair / name / "steps.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    status = json.loads((pair / "1" / "status.json").read_text())
+    (pair / "1" / "status.json").write_text(json.dumps(status | {"status": "failed", "error": "evolution left little"}))
+    section = read(pair).split('id="steps"')[1].split("</section>")[0]
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in section.split("<tbody>")[1].split("<tr>")[1:]]
+    assert cells == [
+        ["dataset", "3 of 3", "", "3 of 3", ""],
+        ["evolution", "4 of 6", "copied 2", "1 of 6", "copied 4, leaked 1"],
+    ]
+
+
 def test_a_failed_job_is_shown_with_its_error(pair: Path):
     write_job(pair / "2", "small-1b", status="failed", error="no server at http://x; start one")
     text = read(pair)

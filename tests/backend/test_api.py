@@ -373,6 +373,26 @@ def test_retry_after_is_respected_by_all_workers():
     assert sum(asked.at - refused < 0.7 for asked in server.asked) <= 4 + 3
 
 
+def test_a_429_without_retry_after_closes_the_server_for_the_back_off():
+    engine = {"concurrency": 4, "backoff_s": 1.4}
+    with StubServer(latency=0.02, faults=["429"]) as server:
+        answers = client(server.url, engine=engine).generate(chats(40), Sampling())
+    assert not any(answer.error for answer in answers) and len(server.asked) == 41
+    # half of the back-off may be off at random; the other three were under way, as above
+    assert sum(asked.at - server.asked[0].at < 0.7 for asked in server.asked) <= 4 + 3
+
+
+def test_a_server_that_is_asked_too_much_does_not_trip_the_breaker():
+    """… and its 429s do not hide that it is broken"""
+    engine = {"breaker": 3, "retries": 0, "concurrency": 1}
+    with StubServer(faults=lambda n, body: "429") as server:
+        found, error = collect(client(server.url, engine=engine), 12)
+    assert error is None and len(found) == 12 and all("HTTP 429" in answer.error for answer in found.values())
+    with StubServer(faults=lambda n, body: "429" if n % 2 else "500") as server:
+        found, error = collect(client(server.url, engine=engine), 12)
+    assert "HTTP 500" in str(error) and len(found) == 4
+
+
 def test_a_retry_after_longer_than_we_would_wait_stops_the_run():
     with StubServer(faults=[None, Fault("429", "86400")]) as server:
         found, error = collect(client(server.url, engine={"concurrency": 1}), 9)

@@ -23,6 +23,7 @@ class Again:
     reason: str
     after: float | None = None  # seconds that the server asks to wait
     unreachable: bool = False  # nobody listens there
+    busy: bool = False  # it has more requests than it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def read(
     if status in (408, 429) or status >= 500:
         if isinstance(reply, dict) and isinstance(error := reply.get("error"), dict) and error.get("code") in SPENT:
             return Stop(402, reason), billed
-        return Again(reason, retry_after(headers.get("retry-after"), time.time())), billed
+        return Again(reason, retry_after(headers.get("retry-after"), time.time()), busy=status == 429), billed
     return Stop(status, reason), billed
 
 

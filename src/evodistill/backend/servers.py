@@ -36,7 +36,7 @@ class Server:
     failures: int = 0  # in a row
     reached: bool = False  # has it ever answered?
     left_until: float = 0.0
-    closed_until: float = 0.0  # by its Retry-After
+    closed_until: float = 0.0  # by its Retry-After, or its 429
 
     @property
     def left(self) -> bool:

@@ -118,7 +118,7 @@ class Session:
             if failures > self.limits.retries:
                 break
             await asyncio.sleep(0 if self.servers.another(server) else wait)
-        self.given_up += 1
+        self.given_up += not outcome.busy  # a server that is asked too much is not broken
         if outcome.unreachable or self.given_up >= self.limits.breaker:
             raise self.stop(f"fails again and again, the last time: {outcome.reason}; mend the server and {GO_ON}")
         return Completion("", "error", error=f"{failures} attempts failed, the last: {outcome.reason}")
@@ -187,17 +187,19 @@ class Session:
         return outcome
 
     def wait_after(self, server: Server, outcome: Again, failures: int) -> float:
-        """Seconds until this request may try again. A Retry-After holds the server's other requests back as well."""
+        """Seconds until this request may try again. A Retry-After, or a 429 without one, holds the server's other
+        requests back as well."""
         spread = self.limits.backoff(failures, self.jitter.random())
-        if outcome.after is None:
+        if outcome.after is None and not outcome.busy:
             return spread
-        if outcome.after > self.limits.max_wait_s and not self.servers.another(server):
+        after = spread if outcome.after is None else outcome.after
+        if after > self.limits.max_wait_s and not self.servers.another(server):
             raise self.stop(
-                f"asks to wait {outcome.after:.0f} s ({outcome.reason}), longer than "
+                f"asks to wait {after:.0f} s ({outcome.reason}), longer than "
                 f"engine.max_wait_s={self.limits.max_wait_s:g}; wait, then {GO_ON}"
             )
-        self.servers.closed(server, outcome.after)
-        return outcome.after + spread * self.jitter.random()  # never sooner than asked, and not all at once
+        self.servers.closed(server, after)
+        return after + spread * self.jitter.random()  # never sooner than asked, and not all at once
 
     def stop(self, text: str) -> RunError:
         return RunError(f"model {self.api.name} at {', '.join(self.api.urls)}: {text}")

@@ -96,7 +96,7 @@ def jobs(folders: Sequence[Path]) -> Iterator[Job]:
 
 
 def finished(job: Path, name: str, folder: Path | None) -> tuple[Path, dict[str, Any]]:
-    manifest = Store(folder.parent).manifest(folder) if folder and folder.is_dir() else None
+    manifest = Store.manifest(folder) if folder and folder.is_dir() else None
     if folder is None or manifest is None:
         raise RunError(f"{job} has not finished {name}: run its command again")
     return folder, manifest
@@ -140,6 +140,11 @@ def merge_run(shards: Sequence[Job], store: Store) -> list[Path]:
         key = shards[0].key(name, content)
         if key["config"] != json.loads(json.dumps(config.identity(step))):
             raise RunError(f"{name}: its shards were made by another version of evodistill; run them again")
+        if passing := sum(manifest.get("passing", 0) for manifest in manifests):  # merged, none would be asked again
+            raise RunError(
+                f"{name}: {passing} requests of its shards failed in passing; run the same shards again and merge "
+                f"what they make then, or {ANYWAY}"
+            )
         if not getattr(step, "alone", False):
             raise RunError(f"{name} cannot be merged, since it looks at all records together: {ANYWAY}")
         if more := sorted(set(manifests[0]["files"]) - {RECORDS, REJECTS}):

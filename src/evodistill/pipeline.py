@@ -28,6 +28,8 @@ from evodistill.stream import Rows, Seen, Spool, portions
 
 log = logging.getLogger(__name__)
 
+UNFINISHED = "unfinished"  # folder of a run for what the store must not take for finished
+
 
 class Step(Protocol):
     """A configured function: every record it receives or makes comes back, what failed is marked. One that has `alone`,
@@ -145,6 +147,7 @@ class Runner:
         self.records = Rows(Record.from_dict)  # that the last step left
         self.rejects = Rows(Record.from_dict)  # of all steps
         self.content = ""  # hash of what the next step is given
+        self.unfinished: dict[Path, Path] = {}  # artifacts with requests that failed in passing, where they lie instead
         self.rows: list[dict[str, Any]] = []
 
     def __call__(self) -> dict[str, Any]:
@@ -160,7 +163,18 @@ class Runner:
         finally:
             self.models.release(set())
             self.cache.close()
+            self.warn()
         return {"metrics": summaries, "rounds": results.by_round(self.records, self.rejects)}
+
+    def warn(self) -> None:
+        """Say once, at the end, which steps lack answers that may be had by asking again."""
+        passing = {row["step"]: row["passing"] for row in self.rows if row["passing"]}
+        if passing:
+            told = ", ".join(f"{step} {n}" for step, n in passing.items())
+            log.warning(
+                "%d requests failed in passing (%s): the same command asks them again, and nothing else",
+                *(sum(passing.values()), told),
+            )
 
     def agenda(self) -> Iterator[tuple[Callable[[str, Any], dict[str, Any]], str, Any]]:
         """Each step, then the metrics that measure its records; at last the benchmarks."""
@@ -237,6 +251,7 @@ class Runner:
             out.mkdir(parents=True, exist_ok=True)
             log.info("%s: the same steps with %s (%s) as %s", name, rival, cfg[rival].name, step.role)  # type: ignore[attr-defined]
             other = Runner(cfg, out, self.told)
+            other.unfinished = self.unfinished  # a rival that is this run's own model has done these steps
             other()
             places.append(other.rows[-1]["path"])
         return replace(step, paired_with=[*step.paired_with, *places])  # type: ignore[attr-defined,type-var]
@@ -326,20 +341,23 @@ class Runner:
     def once(
         self, name: str, step: Step | Metric | Benchmark, content: str, make: Callable[[Path], Any]
     ) -> tuple[Path, dict[str, Any]]:
-        """(folder, manifest): make and store the artifact unless it is there."""
+        """(folder, manifest): make and store the artifact unless it is there. Where requests failed in passing it lies
+        in the run's folder, for this run alone: the next one does not find it, and asks these requests again."""
         started = time.monotonic()
         key = self.key(step, content)
-        folder = self.store.folder(name, key)
+        place = self.store.folder(name, key)
+        folder = self.unfinished.get(place, place)
         before = self.models.usage(step.roles)
         with self.store.lock(folder):
             manifest = self.store.manifest(folder)
             reused = manifest is not None
             if manifest is None:
                 files, counts = make(folder)
-                usage = asdict(self.models.usage(step.roles).minus(before))
-                manifest = self.store.write(
-                    folder, files, {"step": name, "key": key, **counts, **usage, "version": __version__}
-                )
+                usage = self.models.usage(step.roles).minus(before)
+                if usage.passing:
+                    folder = self.unfinished[place] = self.out / UNFINISHED / place.name
+                facts = {"step": name, "key": key, **counts, **asdict(usage), "version": __version__}
+                manifest = self.store.write(folder, files, facts)
             elif (version := manifest.get("version")) != __version__:
                 log.warning(
                     "%s was made by version %s, this is %s; remove it to make it anew: finished requests are kept",

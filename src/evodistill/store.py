@@ -39,7 +39,8 @@ class Store:
         """Where the artifact of a step with these dependencies lies, finished or not."""
         return self.root / f"{step}-{digest([FORMAT, key])}"
 
-    def manifest(self, folder: Path) -> dict[str, Any] | None:
+    @staticmethod
+    def manifest(folder: Path) -> dict[str, Any] | None:
         """The manifest of a finished artifact; None where there is none, or where its files are not what it says."""
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

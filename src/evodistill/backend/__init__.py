@@ -72,7 +72,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer of a model. `error` says why there is none; then `text` is empty and the request is not cached."""
+    """One answer of a model. `error` says why there is none; then `text` is empty and the request is not cached. It is
+    `passing` where the same request may be answered another time: the server was busy, say."""
 
     text: str
     finish_reason: str  # stop | length | error
@@ -81,6 +82,7 @@ class Completion:
     # per output position [[token, log-probability], …]: the chosen token, then the alternatives by falling probability
     logprobs: Sequence[Sequence[tuple[str, float]]] = ()
     error: str = ""
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,13 @@ class Classified:
 
 @dataclass(slots=True)
 class Usage:
-    """What a backend was asked for. `requests` were computed, `cached` were found."""
+    """What a backend was asked for. `requests` were computed, `cached` were found; of the `errors` so many are
+    `passing`: worth asking again."""
 
     requests: int = 0
     cached: int = 0
     errors: int = 0
+    passing: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
 

@@ -189,6 +189,7 @@ class Cached(Backend):
     def count(self, value: Completion | Logprobs | np.ndarray | Rewarded | Classified) -> None:
         self.usage.requests += 1
         if isinstance(value, Completion):
+            self.usage.passing += value.passing
             self.usage.prompt_tokens += value.prompt_tokens
             self.usage.completion_tokens += value.completion_tokens
         elif isinstance(value, Logprobs):

@@ -121,7 +121,8 @@ class Session:
         self.given_up += not outcome.busy  # a server that is asked too much is not broken
         if outcome.unreachable or self.given_up >= self.limits.breaker:
             raise self.stop(f"fails again and again, the last time: {outcome.reason}; mend the server and {GO_ON}")
-        return Completion("", "error", error=f"{failures} attempts failed, the last: {outcome.reason}")
+        told = f"{failures} attempts failed, the last: {outcome.reason}"
+        return Completion("", "error", error=told, passing=True)
 
     async def admit(self, request: Request, besides: Server | None) -> tuple[float, Server]:
         """Wait until the limits and a server let one more attempt pass. Returns the tokens it was counted with."""

@@ -237,7 +237,9 @@ def completion(output: RequestOutput) -> Completion:
     made = output.outputs[0]
     counts = (len(output.prompt_token_ids or ()), len(made.token_ids))
     if made.finish_reason not in ("stop", "length"):
-        return Completion("", "error", *counts, error=f"vLLM ended the request with {made.finish_reason}")
+        told = f"vLLM ended the request with {made.finish_reason}"
+        # a repetition would come again, these come of the engine's state
+        return Completion("", "error", *counts, error=told, passing=made.finish_reason in ("abort", "error"))
     return Completion(made.text, made.finish_reason, *counts, logprobs=tuple(alternatives(made)))
 
 

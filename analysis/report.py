@@ -253,7 +253,7 @@ def left(study: Study) -> dict[str, Any]:
 
 def costs(study: Study) -> list[dict[str, Any]]:
     """A row per evolver × step, summed over jobs, failed ones included: they cost as well. A row of totals ends it."""
-    keys = ("requests", "cached", "prompt_tokens", "completion_tokens", "seconds")
+    keys = ("requests", "cached", "prompt_tokens", "completion_tokens", "usd", "seconds")
     table: dict[tuple[str, str], Counter[str]] = {}
     for job in study.jobs:
         for step in job.steps:

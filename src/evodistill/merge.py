@@ -36,7 +36,7 @@ from evodistill.store import Store
 log = logging.getLogger(__name__)
 
 RECORDS, REJECTS = "records.jsonl", "rejects.jsonl"
-SUMMED = ("in", "made", "out", "rejected", "requests", "cached", "errors", "prompt_tokens", "completion_tokens")
+SUMMED = ("in", "made", "out", "rejected", "requests", "cached", "errors", "prompt_tokens", "completion_tokens", "usd")
 ANYWAY = "run the same command without dataset.shard: it takes the finished requests from the cache, and asks the rest"
 
 Row = tuple[tuple[int, bool, int], dict[str, Any]]  # place in the file of a whole run, record as it is on disk
@@ -160,7 +160,7 @@ def merge_run(shards: Sequence[Job], store: Store) -> list[Path]:
             manifest = store.manifest(folder)
             if manifest is None:
                 files = {file: lines(parts, file, details) for file in (RECORDS, REJECTS)}
-                counts = {count: sum(manifest[count] for manifest in manifests) for count in SUMMED}
+                counts = {count: sum(manifest.get(count, 0) for manifest in manifests) for count in SUMMED}
                 reasons = sum((Counter(manifest["reasons"]) for manifest in manifests), Counter[str]())
                 counts |= {"reasons": dict(reasons.most_common())}
                 facts = {"step": name, "key": key, **counts, "version": __version__, "shards": len(shards)}

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from omegaconf import DictConfig, OmegaConf
 
 from evodistill import config
 from evodistill.backend import Usage
+from evodistill.backend.api import API
 from evodistill.backend.cache import Cache, Cached
+from evodistill.backend.spending import Spending
 from evodistill.record import digest
 from evodistill.stream import Draws
+
+NO_STUDY = "adhoc"  # conf/config.yaml
 
 
 class Models(dict[str, Cached]):
@@ -26,9 +31,17 @@ class Models(dict[str, Cached]):
         node = self.cfg[role]
         key = digest(OmegaConf.to_container(node, resolve=True))
         if key not in self.shared:
-            self.shared[key] = Cached(config.build(node), self.cache)
+            model = config.build(node)
+            if isinstance(model, API):
+                model.spending = Spending(self.cache.path, self.purse, ", ".join(sorted(model.urls)))
+            self.shared[key] = Cached(model, self.cache)
         self[role] = self.shared[key]
         return self[role]
+
+    @property
+    def purse(self) -> str:
+        """What a budget holds for: the study, else the run's name. The same command has it again."""
+        return self.cfg.study if self.cfg.study != NO_STUDY else self.cfg.name
 
     def release(self, needed: set[str]) -> None:
         """Close the engines that none of the roles still needed uses."""
@@ -60,5 +73,5 @@ class Models(dict[str, Cached]):
         """What the models of these roles have done so far, each counted once."""
         total = Usage()
         for model in {id(self[role]): self[role] for role in roles}.values():
-            total = total.plus(model.usage)
+            total = total.plus(replace(model.usage, usd=model.inner.usd))
         return total

@@ -102,6 +102,15 @@ def test_rejects_unparsed_and_cost_are_shown(pair: Path):
     assert "2,468" in text  # prompt tokens of both jobs
 
 
+def test_dollars_are_summed_where_any_were_paid(pair: Path):
+    assert "USD" not in read(pair).split('id="cost"')[1]
+    for name, usd in (("0", 0.25), ("1", 1.5)):
+        rows = [json.loads(line) for line in (pair / name / "steps.jsonl").read_text().splitlines()]
+        (pair / name / "steps.jsonl").write_text("".join(json.dumps(row | {"usd": usd}) + "\n" for row in rows))
+    section = read(pair).split('id="cost"')[1].split("</section>")[0]
+    assert '<th class="num">USD</th>' in section and '<td class="num">1.75</td>' in section
+
+
 def test_what_each_step_leaves_is_told_of_every_evolver(pair: Path):
     """Of jobs that failed too: a filter that left nothing is where one looks"""
     lines = {

@@ -116,7 +116,8 @@ class Classified:
 @dataclass(slots=True)
 class Usage:
     """What a backend was asked for. `requests` were computed, `cached` were found; of the `errors` so many are
-    `passing`: worth asking again."""
+    `passing`: worth asking again. `usd` is what servers have billed, failed attempts included, as far as there is a
+    price."""
 
     requests: int = 0
     cached: int = 0
@@ -124,12 +125,14 @@ class Usage:
     passing: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    usd: float = 0.0
 
     def plus(self, other: Usage) -> Usage:
         return Usage(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
 
     def minus(self, before: Usage) -> Usage:
-        return Usage(**{name: value - getattr(before, name) for name, value in asdict(self).items()})
+        # rounded for USD: a difference of floats has digits of its own
+        return Usage(**{name: round(value - getattr(before, name), 9) for name, value in asdict(self).items()})
 
 
 @dataclass(eq=False)
@@ -181,6 +184,11 @@ class Backend:
     def identity(self) -> str:
         """What the model *is*, whatever engine runs it."""
         return self.weights.identity
+
+    @property
+    def usd(self) -> float:
+        """What its server has billed this object for, by the model's price."""
+        return 0.0
 
     def ready(self) -> None:
         """RunError where something that the model needs is not there; it opens no engine and asks nobody."""

@@ -21,7 +21,8 @@ from evodistill import RunError
 from evodistill.backend import Backend, Completion, Request
 from evodistill.backend.servers import Servers
 from evodistill.backend.session import Session
-from evodistill.backend.throttle import Bucket, Ledger, Limits
+from evodistill.backend.spending import Spending
+from evodistill.backend.throttle import Bucket, Ledger, Limits, dollars
 from evodistill.backend.tokens import repaired
 from evodistill.record import digest
 
@@ -53,7 +54,8 @@ class API(Backend):
 
     The key is read from the environment variable `key_env` when requests are made, and is never part of the object; a
     run without it is refused at its start. Where all answers are in the store already, `key_env=null` goes without.
-    Limits and budget hold for this object: two roles on one server have two of them."""
+    Limits hold for this object: two roles on one server have two of them. The budget holds for all that a study spends
+    at the server, where the run gives the object the study's `spending`."""
 
     served: ClassVar[bool] = True
 
@@ -96,6 +98,7 @@ class API(Backend):
                 "set price.prompt and price.completion (USD per million tokens)"
             )
         self.ledger = Ledger()
+        self.spending: Spending | None = None  # of the study; without it the budget is this object's
         self.servers = Servers(self.urls, self.limits)
         self.requests_bucket = Bucket(self.limits.requests_per_minute)
         self.tokens_bucket = Bucket(self.limits.tokens_per_minute)
@@ -207,13 +210,33 @@ class API(Backend):
                 told = (server.asked, server.answered, server.seconds)
                 log.info("  %s: asked %d times, %d answers, %.2f s each", server.url, *told)
 
+    def close(self) -> None:
+        if self.spending:
+            self.spending.close()
+
+    @property
+    def usd(self) -> float:
+        return self.ledger.usd(self.price)
+
+    def bill(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Write down what an attempt has cost."""
+        self.ledger.add(prompt_tokens, completion_tokens)
+        if self.spending:
+            usd = dollars(prompt_tokens, completion_tokens, self.price)
+            self.spending.add(prompt_tokens, completion_tokens, usd)
+
     def over_budget(self) -> str:
-        """Which part of the budget is spent, "" for none."""
+        """Which part of the budget is spent, and by whom; "" for none."""
         budget = self.limits.budget
-        if (most := budget.get("max_tokens")) and self.ledger.tokens >= most:
-            return f"max_tokens={most:.0f}"
-        if (most := budget.get("max_usd")) and self.price and self.ledger.usd(self.price) >= most:
-            return f"max_usd={most:g}"
+        if not any(budget.values()):
+            return ""
+        tokens, usd = self.spending.total() if self.spending else (self.ledger.tokens, self.usd)
+        billed = f"{tokens} tokens billed" + (f", {usd:.2f} USD" if usd else "")
+        billed += f", by all jobs and runs of {self.spending.study}" if self.spending else ""
+        if (most := budget.get("max_tokens")) and tokens >= most:
+            return f"engine.budget.max_tokens={most:.0f} is spent ({billed})"
+        if (most := budget.get("max_usd")) and usd >= most:
+            return f"engine.budget.max_usd={most:g} is spent ({billed})"
         return ""
 
 

@@ -41,7 +41,7 @@ class Cache:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self.named_errors():
+        with named_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.db = sqlite3.connect(path, timeout=120, isolation_level=None)
             version = self.db.execute("PRAGMA user_version").fetchone()[0]
@@ -57,30 +57,10 @@ class Cache:
             self.db.execute("CREATE TABLE IF NOT EXISTS results (key BLOB PRIMARY KEY, value BLOB NOT NULL)")
             self.db.execute(f"PRAGMA user_version={VERSION}")
 
-    @contextmanager
-    def named_errors(self) -> Iterator[None]:
-        """SQLite's and the system's errors, as one line with the cure."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise RunError(
-                f"{self.path}: {error}; free the disk or fix the folder's rights, then run the same command again"
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise RunError(
-                f"{self.path} is damaged ({error}): move it away; "
-                "finished steps are kept, open requests are asked again"
-            ) from None
-        except OSError as error:
-            raise RunError(
-                f"{self.path}: {error.strerror}; free the disk or fix the folder's rights, "
-                "then run the same command again"
-            ) from None
-
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The values that are there."""
         found: dict[str, bytes] = {}
-        with self.named_errors():
+        with named_errors(self.path):
             for start in range(0, len(keys), LOOKUP):
                 part = [bytes.fromhex(key) for key in keys[start : start + LOOKUP]]
                 marks = ",".join("?" * len(part))
@@ -92,7 +72,7 @@ class Cache:
         """Keep the values; on disk when this returns."""
         if not items:
             return
-        with self.named_errors():
+        with named_errors(self.path):
             self.db.execute("BEGIN IMMEDIATE")
             self.db.executemany(
                 "INSERT OR IGNORE INTO results VALUES (?, ?)", [(bytes.fromhex(key), value) for key, value in items]
@@ -101,6 +81,25 @@ class Cache:
 
     def close(self) -> None:
         self.db.close()
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """SQLite's and the system's errors, as one line with the cure."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise RunError(
+            f"{path}: {error}; free the disk or fix the folder's rights, then run the same command again"
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise RunError(
+            f"{path} is damaged ({error}): move it away; finished steps are kept, open requests are asked again"
+        ) from None
+    except OSError as error:
+        raise RunError(
+            f"{path}: {error.strerror}; free the disk or fix the folder's rights, then run the same command again"
+        ) from None
 
 
 class Cached(Backend):

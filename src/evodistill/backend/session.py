@@ -61,10 +61,7 @@ class Session:
             raise group.exceptions[0] from None
         if self.unasked:
             left = self.unasked + sum(1 for _ in self.todo)
-            raise self.stop(
-                f"engine.budget.{self.api.over_budget()} is spent ({self.api.ledger.tokens} tokens billed), "
-                f"{left} requests are left; raise it and {GO_ON}"
-            )
+            raise self.stop(f"{self.api.over_budget()}, {left} requests are left; raise it and {GO_ON}")
 
     async def work(self, certificates: SSLContext) -> None:
         """Answer one request after the other, over a connection of its own: in a pool that all workers share,
@@ -170,7 +167,7 @@ class Session:
         server.reached = True
         outcome, billed = read(response.status_code, response.headers, response.content, request.sampling.logprobs)
         if billed:
-            ledger.add(*billed)
+            self.api.bill(*billed)
             self.api.tokens_bucket.take(sum(billed) - estimate)
         elif response.status_code == 200:
             ledger.unreported += 1

@@ -100,9 +100,16 @@ class Bucket:
         self.level -= amount
 
 
+def dollars(prompt_tokens: int, completion_tokens: int, price: Mapping[str, float] | None) -> float:
+    """`price`: USD per million tokens, {prompt, completion}; what has none costs 0."""
+    price = price or {}
+    return (prompt_tokens * price.get("prompt", 0.0) + completion_tokens * price.get("completion", 0.0)) / 1e6
+
+
 @dataclass(slots=True)
 class Ledger:
-    """What the server says it has billed, failed attempts included. The spending of one backend in one process."""
+    """What the server says it has billed, failed attempts included. The spending of one backend in one process; that of
+    a whole study is `spending.py`."""
 
     attempts: int = 0
     refused: int = 0  # requests that the server would not answer: too long, filtered
@@ -117,9 +124,8 @@ class Ledger:
     def tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
-    def usd(self, price: Mapping[str, float]) -> float:
-        """`price`: USD per million tokens, {prompt, completion}."""
-        return (self.prompt_tokens * price["prompt"] + self.completion_tokens * price["completion"]) / 1e6
+    def usd(self, price: Mapping[str, float] | None) -> float:
+        return dollars(self.prompt_tokens, self.completion_tokens, price)
 
     def add(self, prompt_tokens: int, completion_tokens: int) -> None:
         self.reported += 1

@@ -11,7 +11,7 @@ import pytest
 
 from evodistill import config, prompt
 from evodistill.backend import Sampling, chat
-from evodistill.backend.vllm import VLLM
+from evodistill.backend.vllm import VLLM, completion
 
 BLOCK = 16  # tokens that vLLM's prefix cache keeps or forgets together
 
@@ -158,3 +158,10 @@ def test_sizes_stand_in_the_yaml_and_are_no_part_of_the_identity(cfg, key, smoll
     assert key in cfg(small, "backend@teacher=vllm").teacher.engine
     changed = cfg(small, "backend@teacher=vllm", f"teacher.engine.{key}=4").teacher
     assert config.build(changed).identity == config.build(cfg(small).teacher).identity
+
+
+@pytest.mark.parametrize(("reason", "passing"), [("abort", True), ("error", True), ("repetition", False)])
+def test_what_the_engine_broke_off_may_be_asked_again(reason, passing):
+    made = SimpleNamespace(text="Ye", finish_reason=reason, token_ids=[1], logprobs=None)
+    found: Any = SimpleNamespace(prompt_token_ids=[1, 2], outputs=[made])
+    assert completion(found).error and completion(found).passing is passing

@@ -18,7 +18,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
 from evodistill.dataset import rows
-from evodistill.distill.dedup import Dedup
+from evodistill.distill.near_duplicates import NearDuplicates
 from evodistill.evolution.eliminate import WORD
 
 PART = 5_000  # texts that are compared pair by pair
@@ -86,7 +86,7 @@ def main() -> None:
     print(
         f"all pairs            {part:7.1f} s for {min(PART, len(found))} ({n} near another), so {scaled:7.1f} s for all"
     )
-    for name, dedup in (("ROUGE-L and MinHash", Dedup()), ("MinHash alone", Dedup(rouge_l=None))):
+    for name, dedup in (("ROUGE-L and MinHash", NearDuplicates()), ("MinHash alone", NearDuplicates(rouge_l=None))):
         started = time.perf_counter()
         duplicates = sum(text is not None for text in dedup([], found))
         seconds = time.perf_counter() - started

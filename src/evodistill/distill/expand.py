@@ -21,9 +21,9 @@ from typing import NamedTuple
 from evodistill import prompt
 from evodistill.backend import Backend, Completion, Sampling, chat
 from evodistill.distill.anchored import anchored
-from evodistill.distill.dedup import Dedup
 from evodistill.distill.label import UNLABELLED, Label
 from evodistill.distill.language import checked
+from evodistill.distill.near_duplicates import NearDuplicates
 from evodistill.distill.written import distinct, unwrapped, written
 from evodistill.evolution.eliminate import Eliminator
 from evodistill.record import Record, digest, split
@@ -60,7 +60,7 @@ class Expand:
     labels: Label | None = None  # tells task classes; null = no conditioning on them
     language: str = "en"  # of the prompt: en | zh
     prompt: str | None = None  # your own .jinja instead
-    dedup: Dedup = field(default_factory=Dedup)
+    dedup: NearDuplicates = field(default_factory=NearDuplicates)
     eliminator: Eliminator = field(default_factory=Eliminator)
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.8, top_p=0.95, max_tokens=512))
     seed: int = 0  # of the draws

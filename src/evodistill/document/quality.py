@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from evodistill.backend import Backend
-from evodistill.distill.dedup import Dedup
+from evodistill.distill.near_duplicates import NearDuplicates
 from evodistill.record import Record
 
 
@@ -35,7 +35,7 @@ class Quality:
         done = {record.id: self.judged(record) for record in records}
         left = [record for record in done.values() if not record.fault]
         if self.minhash:
-            near = Dedup(rouge_l=None, minhash=self.minhash)([], [record.input for record in left])
+            near = NearDuplicates(rouge_l=None, minhash=self.minhash)([], [record.input for record in left])
             for record, known in zip(left, near, strict=True):
                 if known is not None:
                     done[record.id] = record.reject("near_duplicate", known[:200])

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from evodistill import prompt
 from evodistill.backend import Backend, Completion, Sampling, chat
-from evodistill.distill.dedup import Dedup
 from evodistill.distill.extract import LEANS
+from evodistill.distill.near_duplicates import NearDuplicates
 from evodistill.distill.written import unwrapped, written
 from evodistill.evolution.eliminate import COPIED, WORD, grams, ngrams
 from evodistill.parse import parse_label
@@ -36,7 +36,7 @@ class Seed:
     kinds: Sequence[str] = KINDS  # prompts under document/seed_*, in turn; or your own .jinja files
     judge: str | None = None  # role that says whether the passage supports the instruction; null = not asked
     tries: int = 2  # a reply that is no instruction is drawn again
-    dedup: Dedup = field(default_factory=Dedup)  # against all others of the run
+    dedup: NearDuplicates = field(default_factory=NearDuplicates)  # against all others of the run
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, top_p=0.95, max_tokens=256))
 
     def __post_init__(self) -> None:

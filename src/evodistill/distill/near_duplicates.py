@@ -1,6 +1,7 @@
 """Which new instructions are too near to one that is known: exact, ROUGE-L (Self-Instruct, arXiv 2212.10560), MinHash.
 
-    Dedup(rouge_l=0.7)(known=["Name a tea."], new=["Name a tea!", "Name a river."])   ["Name a tea.", None]
+    NearDuplicates(rouge_l=0.7)(known=["Name a tea."], new=["Name a tea!", "Name a river."])
+    → ["Name a tea.", None]
 
 ROUGE-L is the F measure over words, 2·LCS / (m + n). It is found exactly without comparing all pairs: two texts that
 reach the threshold share so many words that one of the rarest words of either is among them (prefix filter; Chaudhuri,
@@ -25,7 +26,7 @@ OFTEN = 64  # occurrences of a word that are told apart
 
 
 @dataclass(frozen=True)
-class Dedup:
+class NearDuplicates:
     """The bounds. Words are compared in lower case; a character of a script without spaces is a word."""
 
     rouge_l: float | None = 0.7  # null = not checked: for millions of instructions

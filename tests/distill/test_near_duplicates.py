@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evodistill.distill.dedup import Dedup
+from evodistill.distill.near_duplicates import NearDuplicates
 from evodistill.evolution.eliminate import WORD
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f", "tea"]), min_size=1, max_size=14).map(" ".join)
-PLAIN = Dedup(minhash=None)
+PLAIN = NearDuplicates(minhash=None)
 
 
 def lcs(a: list[str], b: list[str]) -> int:
@@ -51,7 +51,7 @@ def test_rouge_l_finds_it_in_many_longer_texts_too():
 
 def test_what_is_known_is_named_and_not_compared_with_itself():
     known = ["Name a tea.", "Name a tea!"]
-    assert Dedup()(known, ["name a TEA", "List five rivers of Spain."]) == ["Name a tea.", None]
+    assert NearDuplicates()(known, ["name a TEA", "List five rivers of Spain."]) == ["Name a tea.", None]
 
 
 def test_a_rejected_text_is_no_reason_to_reject_another():
@@ -62,8 +62,8 @@ def test_a_rejected_text_is_no_reason_to_reject_another():
 def test_sentences_that_changed_places_are_found_by_minhash():
     one = "First tell the story of the old mill by the river in your own simple words for children who like it. "
     two = "Then draw a careful map of the valley with all its bridges and give each of them a funny name please."
-    assert Dedup(minhash=None)([one + two], [two + one]) == [None]
-    assert Dedup()([one + two], [two + one]) == [one + two]
+    assert NearDuplicates(minhash=None)([one + two], [two + one]) == [None]
+    assert NearDuplicates()([one + two], [two + one]) == [one + two]
 
 
 SCRIPTS = ["为一家新开的小书店想三条宣传语。", "اكتب رسالة قصيرة إلى صديق", "एक कविता लिखिए", "🍵 🫖 🍵?"]
@@ -71,15 +71,17 @@ SCRIPTS = ["为一家新开的小书店想三条宣传语。", "اكتب رسا�
 
 @pytest.mark.parametrize("text", SCRIPTS)
 def test_any_script(text):
-    assert Dedup()([text], [text, "Something else."]) == [text, None]
+    assert NearDuplicates()([text], [text, "Something else."]) == [text, None]
 
 
 def test_texts_without_words_are_not_all_alike():
-    assert Dedup()([], ["…", "", "🍵", "🎲", "", "🍵"]) == [None, None, None, None, "", "🍵"]
+    assert NearDuplicates()([], ["…", "", "🍵", "🎲", "", "🍵"]) == [None, None, None, None, "", "🍵"]
 
 
 def test_off_is_exact_only():
-    assert Dedup(rouge_l=None, minhash=None)(["a b c d e f g h i"], ["a b c d e f g h j", "A b c d e f g h i."]) == [
+    assert NearDuplicates(rouge_l=None, minhash=None)(
+        ["a b c d e f g h i"], ["a b c d e f g h j", "A b c d e f g h i."]
+    ) == [
         None,
         "a b c d e f g h i",
     ]
@@ -87,4 +89,4 @@ def test_off_is_exact_only():
 
 def test_a_bad_bound_is_refused():
     with pytest.raises(ValueError, match=r"rouge_l must be in \(0, 1\], or null, got 7"):
-        Dedup(rouge_l=7)
+        NearDuplicates(rouge_l=7)

@@ -32,6 +32,7 @@ WORDS = """
     water bread river stone paper music garden winter market doctor number planet bridge window letter island engine
     forest school village summer colour harbour ticket kitchen journey teacher weather machine pattern station history
 """.split()  # noqa: SIM905 - a literal would take thirty lines
+DIMENSIONS = 64  # of stand-in vectors
 SHOWN = 2000  # characters of a prompt
 NOT_ASKED = "not asked: this is a dry run"
 
@@ -77,7 +78,9 @@ class Planner(Backend):
 
         for position, text in enumerate(texts):
             self.count(text, 0)
-            yield [(position, np.ones(1, np.float32))]
+            # another for each text: where near ones go, not all but one of them would
+            vector = np.random.default_rng(int(digest(text), 16)).standard_normal(DIMENSIONS).astype(np.float32)
+            yield [(position, vector / np.linalg.norm(vector))]
 
     def rewards(self, chats: Sequence[Chat]) -> Iterator[list[tuple[int, Rewarded]]]:
         for position, chat in enumerate(chats):

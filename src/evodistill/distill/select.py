@@ -11,14 +11,12 @@ or only marked, so that two students may learn from two choices of the same reco
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evodistill import RunError
 from evodistill.backend import Backend
 from evodistill.evolution.evolution import KEPT
 from evodistill.record import Record, digest, read_records
@@ -98,15 +96,12 @@ class Select:
         """Every record; those below the cut, or without a value, rejected (SEL1, SEL3: never a guess for nan)."""
         out = {record.id: record for record in records}
         values: dict[str, float] = dict.fromkeys(out, 0.0)
-        if self.metric is not None:
+        if self.metric is not None and self.value is not None:
             values = {}
             for score in self.metric(records, models):
-                if self.value not in score.values:
-                    given = ", ".join(score.values)
-                    raise RunError(f"select.value={self.value} is no value of this metric; it gives {given}")
-                value = score.values[self.value]
-                if value is None or not math.isfinite(value):
-                    out[score.id] = out[score.id].reject("no_score", score.reason or "not finite", score.raw)
+                value = score.named(self.value, "select.value")
+                if value is None:
+                    out[score.id] = out[score.id].reject("no_score", score.reason, score.raw)
                 else:
                     values[score.id] = value
         groups: dict[Any, list[Record]] = {}

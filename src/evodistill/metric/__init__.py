@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evodistill import RunError
 from evodistill.record import Record
 
 
@@ -34,6 +35,12 @@ class Score:
     @classmethod
     def of(cls, record: Record, values: Mapping[str, float | None], **more: Any) -> Score:
         return cls(record.id, record.origin.seed, record.origin.round, record.origin.operation, values, **more)
+
+    def named(self, value: str, key: str) -> float | None:
+        """The value of that name; `key` is where the config says it."""
+        if value not in self.values:
+            raise RunError(f"{key}={value} is no value of this metric; it gives {', '.join(self.values)}")
+        return self.values[value]
 
     @classmethod
     def from_dict(cls, flat: Mapping[str, Any]) -> Score:

@@ -52,6 +52,18 @@ def test_equal_prompts_in_two_portions_are_successive_draws(made, tmp_path):
     assert len(set(children)) > 3, "three prompts, more draws"
 
 
+def test_decontamination_in_portions_makes_the_same_bytes(made, tmp_path):
+    """… and reads the tests once"""
+    (tmp_path / "exam.jsonl").write_text('{"q": "Write a polite email."}\n')
+    files = f"decontaminate.files=[{{path: {tmp_path}/exam.jsonl, field: q}}]"
+    settings = ["+distill@decontaminate=decontaminate", files, "decontaminate.n=2", "steps=[dataset,decontaminate]"]
+    settings += ["metric=[]", "instructions=null"]
+    whole, parts = made(1000, *settings), made(7, *settings)
+    assert whole == parts
+    (rejected,) = (tmp_path / "of-7" / "artifacts").glob("decontaminate-*/rejects.jsonl")
+    assert {record.fault.reason for record in read_records(rejected) if record.fault} == {"contaminated"}
+
+
 def test_no_call_holds_more_than_a_portion(made, monkeypatch):
     sizes = []
     complete = Fake.complete

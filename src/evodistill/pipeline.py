@@ -246,6 +246,7 @@ class Runner:
             cfg = copy.deepcopy(self.cfg)
             OmegaConf.set_struct(cfg, False)
             cfg[step.role] = cfg[rival]  # type: ignore[attr-defined]
+            OmegaConf.resolve(cfg)  # a step may name a metric to rank by, or the benchmarks
             cfg.steps, cfg.metric, cfg.benchmark = before, {}, {}
             out = self.out / "rivals" / rival
             out.mkdir(parents=True, exist_ok=True)

@@ -63,6 +63,9 @@ def test_tasks_of_all_kinds_are_scored_item_by_item(tasks):
     whole = benchmark.whole([], scores)
     assert set(whole) == {"own_text_word_perplexity"}
     assert whole["own_text_word_perplexity"][0]["mean"] > 1 and whole["own_text_word_perplexity"][0]["n"] == 3
+    texts = {texts.id: texts[1:] for texts in benchmark.texts()}
+    assert texts["own_sums:1"] == (["What is 3 plus 4?"], ["7"]), "what training data must not hold"
+    assert texts["own_capitals:0"] == (["The capital of France is"], []), "the number of a choice is no text"
     with pytest.raises(RunError, match=r"no task 'own_sumz' in the harness or in "):
         LMEval(model="student", tasks=["own_sumz"], include_path=tasks).ready()
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from evodistill import RunError
 from evodistill.backend import Backend, Chat, Completion, Sampling, chat
-from evodistill.benchmark.items import SHAPE, Answer, Item, check_file, paired, prompted, read, text
+from evodistill.benchmark.items import SHAPE, Answer, Item, Texts, check_file, paired, prompted, read, text
 from evodistill.dataset import Row, rows
 from evodistill.dataset.hub import download
 from evodistill.metric import Score
@@ -127,6 +127,14 @@ class Benchmark:
             raise RunError(f"benchmark.{self.name}: {self.data or self.hub['id']} holds no item")
         kept = sorted(found, key=lambda id: digest([self.seed, id]))[: self.limit]
         return [item for id, item in found.items() if id in set(kept)]
+
+    def texts(self) -> Iterator[Texts]:
+        """Of every item, also outside `limit`: a student that has seen one is measured by none of the test."""
+        return map(self.known, replace(self, limit=None).items())
+
+    def known(self, item: Item) -> Texts:
+        """The texts of an item by which it is recognised in training data."""
+        return Texts(item.id, [item.prompt])
 
     def source(self) -> Iterator[Row]:
         if self.data is not None:

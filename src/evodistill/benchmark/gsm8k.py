@@ -15,7 +15,7 @@ from typing import Any
 from evodistill import prompt
 from evodistill.backend import Chat, chat
 from evodistill.benchmark import Benchmark, scored
-from evodistill.benchmark.items import Answer, Item
+from evodistill.benchmark.items import Answer, Item, Texts
 from evodistill.metric import Score
 
 NUMBER = re.compile(
@@ -24,6 +24,7 @@ NUMBER = re.compile(
     r"(\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<!\.)\.\d+)"  # a full stop behind it ends the sentence
 )
 MARKED = re.compile(r"####(.*)")
+CALCULATED = re.compile(r"<<[^<>]*+>>")  # 5*12=<<5*12=60>>60: of the data set's calculator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,10 @@ class GSM8K(Benchmark):
         if strict(row["answer"]) is None:
             raise ValueError("its answer has no line '#### number'")
         return Item(self.id(row, row["question"]), row["question"], row)
+
+    def known(self, item: Item) -> Texts:
+        answer = item.row["answer"]
+        return Texts(item.id, [item.prompt], [answer, CALCULATED.sub("", answer)])
 
     def ask(self, item: Item) -> Chat:
         return chat(prompt.render(self.prompt, question=item.prompt))

@@ -10,7 +10,7 @@ from typing import Any
 
 from evodistill import prompt
 from evodistill.backend import Chat, chat
-from evodistill.benchmark.items import Item
+from evodistill.benchmark.items import Item, Texts
 from evodistill.benchmark.pass_at_k import CHECKED, START, PassAtK, blocks, longest
 
 
@@ -29,6 +29,10 @@ class HumanEval(PassAtK):
             if not row[key].strip():
                 raise ValueError(f"{key} is empty")
         return Item(self.id(row, row["prompt"]), row["prompt"], row)
+
+    def known(self, item: Item) -> Texts:
+        solution = item.row.get("canonical_solution")
+        return Texts(item.id, [item.prompt], [solution] if isinstance(solution, str) else [])
 
     def ask(self, item: Item) -> Chat:
         return chat(prompt.render(self.prompt, code=item.prompt))

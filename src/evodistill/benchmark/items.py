@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from evodistill import RunError
 from evodistill.dataset import Row, rows
@@ -28,6 +28,14 @@ class Item:
     id: str
     prompt: str
     row: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Texts(NamedTuple):
+    """What training data must not hold of an item: all that a model is asked, and reference solutions."""
+
+    id: str
+    prompts: Sequence[str]
+    solutions: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

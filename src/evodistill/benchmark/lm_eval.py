@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evodistill import RunError
 from evodistill.backend import Backend, Sampling, chat
+from evodistill.benchmark.items import Texts
 from evodistill.dataset import rows
 from evodistill.metric import Score
 from evodistill.record import Record
@@ -97,6 +98,14 @@ class LMEval:
                 task.set_config(key="num_fewshot", value=self.shots or 0)
             task.set_fewshot_seed(seed=self.seed)
         return found
+
+    def texts(self) -> Iterator[Texts]:
+        """Of every item: what a task gives the model to read, and the text that is wanted, where it is one."""
+        for name, task in self.loaded()["tasks"].items():
+            for number, doc in enumerate(task.eval_docs):
+                read, wanted = task.doc_to_text(doc), task.doc_to_target(doc)  # the number of a choice is no text
+                prompts, solutions = ([text] if isinstance(text, str) else [] for text in (read, wanted))
+                yield Texts(f"{name}:{number}", prompts, solutions)
 
     def __call__(self, models: Mapping[str, Backend]) -> list[Score]:
         tasks = self.loaded()

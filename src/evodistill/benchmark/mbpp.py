@@ -14,7 +14,7 @@ from typing import Any
 
 from evodistill import prompt
 from evodistill.backend import Chat, chat
-from evodistill.benchmark.items import Item
+from evodistill.benchmark.items import Item, Texts
 from evodistill.benchmark.pass_at_k import CHECKED, START, PassAtK, blocks, longest
 
 
@@ -39,6 +39,10 @@ class MBPP(PassAtK):
             except SyntaxError:
                 raise ValueError(f"{line!r} of its tests is no Python") from None
         return Item(self.id(row, task), task, row)
+
+    def known(self, item: Item) -> Texts:
+        code = item.row.get("code")
+        return Texts(item.id, [item.prompt], [code] if isinstance(code, str) else [])
 
     def ask(self, item: Item) -> Chat:
         return chat(prompt.render(self.prompt, task=item.prompt, tests=list(item.row["test_list"])))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from evodistill import RunError, prompt
 from evodistill.backend import Backend, Chat, Sampling, chat
 from evodistill.benchmark import Benchmark, asked, scored
-from evodistill.benchmark.items import Answer, Item, check_file, paired, read
+from evodistill.benchmark.items import Answer, Item, Texts, check_file, paired, read
 from evodistill.metric import Score
 from evodistill.parse import Parsed, parse_score
 from evodistill.record import Record
@@ -67,6 +67,15 @@ class MTBench(Benchmark):
             raise ValueError("turns are no list of two texts")
         given = {"turns": turns, "category": row.get("category") or "", "reference": row.get("reference") or []}
         return Item(self.id(row, turns[0]), turns[0], given)
+
+    def texts(self) -> Iterator[Texts]:
+        referred = self.referred()
+        for texts in super().texts():
+            yield texts._replace(solutions=[*texts.solutions, *filter(None, referred.get(texts.id, ()))])
+
+    def known(self, item: Item) -> Texts:
+        reference = [turn for turn in item.row["reference"] if isinstance(turn, str)]
+        return Texts(item.id, item.row["turns"], reference)
 
     def ready(self) -> None:
         items = self.items()

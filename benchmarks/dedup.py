@@ -52,7 +52,7 @@ def near(text: str, rng: random.Random) -> str:
 
 def texts(n: int, paths: list[str]) -> list[str]:
     rng = random.Random(1)
-    found = read(paths) if paths else made_up(n)
+    found = read(paths) if paths else made_up(n - n // 10)
     found = [rng.choice(found) if number >= len(found) else found[number] for number in range(n)]
     seen: set[str] = set()
     out = []

@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 from evodistill import RunError
 from evodistill.backend.fake import Fake
 from evodistill.distill.dedup import Dedup
+from evodistill.evolution.evolution import KEPT
 from evodistill.metric import Score
+from evodistill.pipeline import run
 from evodistill.plan import describe
-from evodistill.record import Record
+from evodistill.record import Record, read_jsonl, read_records
 
 TEA = [
     "Name three kinds of tea and describe their taste.",
@@ -166,6 +168,24 @@ def test_a_value_that_the_metric_does_not_give_is_refused():
 def test_only_the_roles_that_are_asked_are_named():
     assert Dedup().roles == () and Dedup(by="vectors").roles == ("embedder",)
     assert Dedup(metric=Scored(), value="score").roles == ("judge",)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["metric=[]"],
+        ["dedup.by=vectors", "metric=[length]", "dedup.metric=${metric.length}", "dedup.value=instruction_words"],
+    ],
+)
+def test_a_run_loses_nothing(cfg, tmp_path, settings):
+    """in + made = out + rejected; a stand-in repeats its parent, so none is left"""
+    steps = ["+distill@dedup=dedup", "steps=[dataset,evolution,dedup]", "instructions=evolution", "dataset.limit=12"]
+    run(cfg("+experiment=smoke", *steps, *settings, f"artifacts={tmp_path}/artifacts"), tmp_path / "run")
+    row = next(row for row in read_jsonl(tmp_path / "run" / "steps.jsonl") if row["step"] == "dedup")
+    assert row["in"] == row["out"] + row["rejected"] and row["made"] == 0
+    left = read_records(tmp_path / row["path"] / "records.jsonl")
+    assert len(left) == row["out"] >= 12 and row["reasons"] == {"near_duplicate": row["rejected"]}
+    assert KEPT not in {record.origin.operation for record in left}
 
 
 def test_a_plan_counts_every_text_as_another(cfg):

@@ -71,7 +71,7 @@ class Metric(Protocol):
 
 class Benchmark(Protocol):
     """A configured function that asks a model the items of a test: one score each, its seed the item's id, so that two
-    models are paired over items. It may have `whole` too."""
+    models are paired over items. It may have `whole` too. Its `texts()` are what training data must not hold."""
 
     roles: Sequence[str]
     prompts: Mapping[str, Sequence[str]]

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ FACTS = ("study", "run", "status", "seed", "dataset", "evolution", "evolver", "t
 @dataclass(frozen=True)
 class Job:
     """One job. `status` is running, completed, failed, or unreadable (no or a broken status.json); `named` are the
-    metrics that metrics.json names, None where it cannot be read; `problems` say what was not read."""
+    metrics that metrics.json names, None where it cannot be read; `problems` say what was not read; `versions` are of
+    code and libraries, none in folders of older versions."""
 
     folder: Path
     facts: dict[str, Any]
@@ -35,6 +36,7 @@ class Job:
     rounds: dict[str, dict[str, Any]]
     named: frozenset[str] | None
     problems: tuple[str, ...]
+    versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -117,7 +119,17 @@ def read_job(folder: Path) -> Job:
         rounds=rounds,
         named=named,
         problems=tuple(f"job {facts['run']}: {problem}" for problem in problems),
+        versions=versions(status),
     )
+
+
+def versions(status: dict[str, Any]) -> dict[str, str]:
+    """Name → version, of evodistill with its commit, as the job wrote it."""
+    if not (packages := plain(status.get("packages"))):
+        return {}
+    commit = f" ({str(status['commit'])[:12]}{', changed' * bool(status.get('dirty'))})" if status.get("commit") else ""
+    own = {"evodistill": f"{status.get('version')}{commit}", "Python": str(status.get("python"))}
+    return own | {name: str(told) for name, told in packages.items()}
 
 
 def plain(found: Any) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def report(folder: Path, study: Study | None = None, drawn: dict[str, Drawn] | N
         config=config_text(study.jobs[0]),
         overrides={job.facts["run"]: list(job.hydra("overrides") or []) for job in study.told},
         manifests=manifests(study),
-        versions=versions(),
+        versions=study.jobs[0].versions or versions(),
+        others=[job.facts["run"] for job in study.jobs[1:] if job.versions != study.jobs[0].versions],
         commands=commands(study),
     )
     path = study.folder / "report.html"
@@ -285,7 +286,7 @@ def manifests(study: Study) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Installed where the report is made, which is where the run was made unless the folder was moved."""
+    """Installed where the report is made: all that is known of jobs that did not write theirs."""
     found = {distribution.name.lower(): distribution.version for distribution in distributions()}
     return {name: found[name] for name in ("evodistill", *VERSIONS) if name in found}
 

@@ -78,6 +78,16 @@ def test_what_another_version_made_is_told(smoke, caplog, monkeypatch):
     assert len(told) == 2 and f"was made by version {evodistill.__version__}, this is 0.0.0" in told[0]
 
 
+def test_code_and_engines_are_told_and_no_part_of_the_key(smoke):
+    """One artifact may serve runs of other code, on other engines"""
+    folder = smoke("steps=[dataset,evolution]", "metric=[]", "+evolver.engine.dtype=float16")
+    status = json.loads((folder / "status.json").read_text())
+    assert {"version", "commit", "dirty", "python"} <= status.keys() and "torch" in status["packages"]
+    manifest = json.loads((artifact(folder, "evolution") / "manifest.json").read_text())
+    assert manifest["backends"]["evolver"] == {"backend": "Fake", "dtype": "float16"}
+    assert manifest["commit"] == status["commit"] and not {"commit", "backends"} & manifest["key"].keys()
+
+
 def test_a_changed_later_step_reuses_the_earlier_ones(smoke):
     smoke()
     rows = {row["step"]: row for row in read_jsonl(smoke("respond.prompt=respond/brief", name="other") / "steps.jsonl")}

@@ -26,7 +26,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from evodistill import RunError, __version__, config
+from evodistill import RunError, __version__, config, provenance
 from evodistill.backend.cache import Cache
 from evodistill.dataset import parse_shard
 from evodistill.evolution.evolution import KEPT
@@ -163,7 +163,8 @@ def merge_run(shards: Sequence[Job], store: Store) -> list[Path]:
                 counts = {count: sum(manifest.get(count, 0) for manifest in manifests) for count in SUMMED}
                 reasons = sum((Counter(manifest["reasons"]) for manifest in manifests), Counter[str]())
                 counts |= {"reasons": dict(reasons.most_common())}
-                facts = {"step": name, "key": key, **counts, "version": __version__, "shards": len(shards)}
+                made_by = {"version": __version__} | provenance.source()
+                facts = {"step": name, "key": key, **counts, **made_by, "shards": len(shards)}
                 manifest = store.write(folder, files, facts)
         log.info("%s: %d shards, %d records in %s", name, len(shards), manifest["out"], folder)
         content = manifest["files"][RECORDS]["sha256"]

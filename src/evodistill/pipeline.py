@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
-from evodistill import RunError, __version__, config, prompt, results
+from evodistill import RunError, __version__, config, prompt, provenance, results
 from evodistill.backend import Backend
 from evodistill.backend.cache import Cache
 from evodistill.evolution.evolution import KEPT
@@ -89,7 +89,7 @@ def run(cfg: DictConfig, out: Path) -> dict[str, float]:
         "seconds": 0.0,
         "run": out.name,
     }
-    status |= results.facts(cfg) | {"version": __version__}
+    status |= results.facts(cfg) | {"version": __version__} | provenance.source() | provenance.environment()
     with named_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     write_json(out / "status.json", status)
@@ -357,7 +357,9 @@ class Runner:
                 usage = self.models.usage(step.roles).minus(before)
                 if usage.passing:
                     folder = self.unfinished[place] = self.out / UNFINISHED / place.name
-                facts = {"step": name, "key": key, **counts, **asdict(usage), "version": __version__}
+                # outside the key: one artifact may serve runs of other code and on other engines
+                made_by = {"version": __version__} | provenance.source() | {"backends": self.backends(step)}
+                facts = {"step": name, "key": key, **counts, **asdict(usage), **made_by}
                 manifest = self.store.write(folder, files, facts)
             elif (version := manifest.get("version")) != __version__:
                 log.warning(
@@ -381,6 +383,10 @@ class Runner:
         )
         self.told(row)
         return folder, manifest
+
+    def backends(self, step: Step | Metric | Benchmark) -> dict[str, dict[str, str | None]]:
+        """What runs the model of each role that a step names."""
+        return {role: self.models[role].engine_facts for role in step.roles}
 
     def key(self, step: Step | Metric | Benchmark, content: str) -> dict[str, Any]:
         """Everything the outcome depends on. Throughput knobs are no part of it: they live with the backends."""

@@ -239,3 +239,17 @@ def test_damaged_and_older_files_cost_themselves_only(pair: Path):
     assert "step evolution: manifest.json is not JSON" in text
     assert "job 0: steps.jsonl: 1 lines lack one of step, path" in text
     assert "Seed 2, harder, by small-1b" in text  # the rest is there
+
+
+def test_versions_are_those_of_the_run(pair: Path):
+    """… of the first job; the others are named where they differ"""
+    assert "Installed where this report was made: evodistill" in read(pair)  # an older folder
+    for job, torch in (("0", "2.9.1"), ("1", "2.10.0")):
+        status = json.loads((pair / job / "status.json").read_text())
+        told = {"version": "0.0.9", "commit": "6eec536a1b2c3d4e5f", "dirty": True, "python": "3.11.0"}
+        (pair / job / "status.json").write_text(json.dumps(status | told | {"packages": {"torch": torch}}))
+    text = read(pair)
+    assert "Job 0 was made with: evodistill 0.0.9 (6eec536a1b2c, changed), Python 3.11.0, torch 2.9.1." in text
+    assert "Made with other versions, as their status.json says: 1." in text
+    (pair / "1" / "status.json").write_bytes((pair / "0" / "status.json").read_bytes())
+    assert "other versions" not in read(pair)

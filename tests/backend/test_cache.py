@@ -8,6 +8,9 @@ from evodistill import RunError
 from evodistill.backend import Classified, Completion, Logprobs, Rewarded, Sampling, chat
 from evodistill.backend.cache import Cache, Cached, pack_logprobs, unpack_logprobs
 from evodistill.backend.fake import Fake
+from evodistill.backend.ray import Ray
+from evodistill.backend.transformers import Transformers
+from evodistill.backend.vllm import VLLM
 
 WARM = Sampling(temperature=0.7)
 
@@ -23,6 +26,13 @@ def test_what_was_answered_once_is_not_asked_again(cache):
     second = Cached(Fake.scripted(), cache)
     assert second.generate(chats, WARM) == first
     assert (second.usage.requests, second.usage.cached) == (0, 2)
+
+
+def test_what_runs_a_model_is_told_through_every_layer(cache):
+    """The type as it was asked for, while no engine is open"""
+    inner = Transformers("one", engine={"dtype": "float16"})
+    assert Cached(Ray("one", inner=inner), cache).engine_facts == {"backend": "Ray of Transformers", "dtype": "float16"}
+    assert Cached(VLLM("one"), cache).engine_facts == {"backend": "VLLM", "dtype": None}
 
 
 def test_equal_chats_are_successive_draws_and_greedy_ones_a_single_request(cache):

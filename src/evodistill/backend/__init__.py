@@ -190,6 +190,17 @@ class Backend:
         """What its server has billed this object for, by the model's price."""
         return 0.0
 
+    @property
+    def dtype_name(self) -> str | None:
+        """The type that it computes in: that of the open engine, else what was asked for; None where nobody said."""
+        told = self.engine.get("dtype")
+        return str(told) if told else None
+
+    @property
+    def engine_facts(self) -> dict[str, str | None]:
+        """What runs the model; manifests say it, and nothing depends on it."""
+        return {"backend": type(self).__name__, "dtype": self.dtype_name}
+
     def ready(self) -> None:
         """RunError where something that the model needs is not there; it opens no engine and asks nobody."""
 

@@ -121,6 +121,10 @@ class Cached(Backend):
     def identity(self) -> str:
         return self.inner.identity
 
+    @property
+    def engine_facts(self) -> dict[str, str | None]:
+        return self.inner.engine_facts
+
     def close(self) -> None:
         self.inner.close()
 

@@ -70,6 +70,11 @@ class Local(Backend):
         """What the weights are read as."""
         return read_as(self.settings.dtype, self.device.type)
 
+    @property
+    def dtype_name(self) -> str:
+        # an engine that is not open is not looked at: torch need not be imported where all replies were in the cache
+        return str(self.dtype).removeprefix("torch.") if "model" in self.__dict__ else self.settings.dtype
+
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer

@@ -72,6 +72,11 @@ class Ray(Backend):
     def weights(self) -> Weights:  # type: ignore[override]
         return self.inner.weights
 
+    @property
+    def engine_facts(self) -> dict[str, str | None]:
+        told = self.inner.engine_facts
+        return told | {"backend": f"Ray of {told['backend']}"}
+
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         return self.spread("complete", requests, lambda why: Completion("", "error", error=why))
 

@@ -89,6 +89,12 @@ class VLLM(Backend):
             ) from error
 
     @property
+    def dtype_name(self) -> str | None:
+        if llm := self.__dict__.get("llm"):
+            return str(llm.model_config.dtype).removeprefix("torch.")
+        return super().dtype_name
+
+    @property
     def context(self) -> int:
         """Tokens of prompt and completion together."""
         return self.llm.model_config.max_model_len

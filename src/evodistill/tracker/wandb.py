@@ -1,8 +1,8 @@
 """Weights & Biases: a mirror of the local files, never their master. Without a key it writes offline.
 
-What is sent: the resolved config and the choices that name the run (group = study), a row per step, the curve of each
-training, every mean, a table of sampled records beside their parents, and the artifacts with the hashes they have in
-the store (of a trained model no weights).
+What is sent: the resolved config, the choices that name the run (group = study), commit and versions, a row per step,
+the curve of each training, every mean, a table of sampled records beside their parents, and the artifacts with the
+hashes they have in the store (of a trained model no weights).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Wandb:
 
     def start(self, config: Any, facts: Mapping[str, Any], folder: Path) -> None:
         choices = ("dataset", "evolution", "evolver", "teacher", "student", "judge")
-        told = {**config, "choices": {key: facts[key] for key in choices}}
+        made_by = {key: facts[key] for key in ("version", "commit", "dirty", "python", "packages") if key in facts}
+        told = {**config, "choices": {key: facts[key] for key in choices}, "made_by": made_by}
         self.run = self.open(facts["study"], f"{config['name']}-{facts['evolver']}", config["name"], told, folder)
 
     def open(self, group: str, name: str, job_type: str, config: Mapping[str, Any], folder: Path) -> Run:

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 FACTORS = ("evolver", "setting", "evolution", "student", "teacher", "judge")
 # overrides that facts tell of already, that say how and where a job runs, or what is measured: what both sides have
 # measured is compared, whatever one of them has beside it
-KNOWN = ("dataset", "evolution", "seed", "suite", "experiment", "study", "scale", "artifacts", "dry_run", "name")
+KNOWN = (
+    "dataset",
+    "evolution",
+    "seed",
+    "suite",
+    "experiment",
+    "study",
+    "scale",
+    "artifacts",
+    "dry_run",
+    "name",
+    "max_rejected",
+)
 KNOWN += ("metric", "benchmark", "benchmarked")
 ROLES = ("evolver", "teacher", "student", "judge")  # of which the facts name the model
 HOW = ("hydra", "tracker", "backend@", "hardware")

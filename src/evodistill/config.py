@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 TRUSTED = "evodistill."  # a config is code: nothing else may be built from one
 NAME, NAMED = re.compile(r"\w[\w.-]*"), "letters, digits, _ - and ."
 SETTINGS = (
-    *("name", "study", "seed", "path", "steps", "instructions", "artifacts", "dry_run"),
+    *("name", "study", "seed", "path", "steps", "instructions", "artifacts", "max_rejected", "dry_run"),
     *("metric", "benchmark", "benchmarked", "tracker", "axes", "hardware"),
 )
 
@@ -52,6 +52,8 @@ def check(cfg: DictConfig) -> None:
 
     Hydra refuses an unknown key on the command line but silently adds one that stands in a yaml file; binding every
     node to the signature of what it names finds those too."""
+    from evodistill import max_rejected
+
     try:
         credentials.check(OmegaConf.to_container(cfg, resolve=True))
         missing = sorted(OmegaConf.missing_keys(cfg))
@@ -68,6 +70,7 @@ def check(cfg: DictConfig) -> None:
             )
     if not isinstance(cfg.dry_run, bool):
         raise RunError(f"dry_run={cfg.dry_run!r} must be true or false")
+    max_rejected.check(cfg.get("max_rejected"))
     check_names(cfg)
     for path, node in targets(cfg):
         bind(path, node)

@@ -163,6 +163,8 @@ def merge_run(shards: Sequence[Job], store: Store) -> list[Path]:
                 counts = {count: sum(manifest.get(count, 0) for manifest in manifests) for count in SUMMED}
                 reasons = sum((Counter(manifest["reasons"]) for manifest in manifests), Counter[str]())
                 counts |= {"reasons": dict(reasons.most_common())}
+                if all("judged" in manifest for manifest in manifests):
+                    counts |= {"judged": sum(manifest["judged"] for manifest in manifests)}
                 made_by = {"version": __version__} | provenance.source()
                 facts = {"step": name, "key": key, **counts, **made_by, "shards": len(shards)}
                 manifest = store.write(folder, files, facts)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
-from evodistill import RunError, __version__, config, prompt, provenance, results
+from evodistill import RunError, __version__, config, max_rejected, prompt, provenance, results
 from evodistill.backend import Backend
 from evodistill.backend.cache import Cache
 from evodistill.evolution.evolution import KEPT
@@ -199,6 +199,7 @@ class Runner:
             usable, rejected = Spool(folder), Spool(folder)
             reasons: Counter[str] = Counter()
             files: dict[str, Iterable[str] | Path] = {}
+            seen = judged = 0
             for given, made in self.checked(name, step):
                 if twice := files.keys() & made.files.keys():
                     raise RuntimeError(f"step {name} makes {min(twice)} of all its records, so it must not stream")
@@ -208,14 +209,21 @@ class Runner:
                 reasons.update(record.fault.reason for record in lost if record.fault)
                 for spool, records in ((usable, kept), (rejected, lost)):
                     spool.extend((place(record, there), to_line(record.to_dict())) for record in records)
+                seen, judged = seen + len(given), judged + max_rejected.judged(given, made.records)
+                if seen < n:  # another portion follows
+                    self.stop(name, judged, reasons, folder / "rejects.jsonl", rejected)
             made_here = len(usable) + len(rejected) - n
             counts = {"in": n, "made": made_here, "out": len(usable), "rejected": len(rejected)}
-            return {**files, "records.jsonl": usable, "rejects.jsonl": rejected}, counts | {"reasons": ordered(reasons)}
+            counts |= {"reasons": ordered(reasons), "judged": judged}
+            return {**files, "records.jsonl": usable, "rejects.jsonl": rejected}, counts
 
         folder, manifest = self.once(name, step, self.content, make)
         self.records = Rows(Record.from_dict, folder / "records.jsonl", n=manifest["out"])
         self.content = manifest["files"]["records.jsonl"]["sha256"]
         self.rejects.add(folder / "rejects.jsonl", manifest["rejected"])
+        # without "judged" it is of an older version
+        judged = manifest.get("judged", manifest["in"] + manifest["made"])
+        self.stop(name, judged, manifest["reasons"], folder / "rejects.jsonl")
         if trains:
             self.trained(name, step, folder)  # type: ignore[arg-type]
         if not len(self.records):
@@ -287,6 +295,8 @@ class Runner:
             for scores in score():
                 lines.extend(((), to_line(one.to_dict())) for one in scores)
                 reasons.update(one.reason for one in scores if one.reason)
+                if len(lines) < len(records):  # another portion follows
+                    self.stop(name, len(lines), reasons, folder / "scores.jsonl", lines)
                 together += [] if streams(work) else scores
             counts = {"in": len(records), "made": len(lines) - len(records)}
             counts |= {"out": len(lines) - reasons.total(), "rejected": reasons.total(), "reasons": ordered(reasons)}
@@ -297,7 +307,7 @@ class Runner:
                 whole = work.whole(*given)  # type: ignore[union-attr]
             return {"scores.jsonl": lines, "whole.json": [to_line(whole)]}, counts
 
-        folder, _ = self.once(name, work, content, make)
+        folder, manifest = self.once(name, work, content, make)
         (self.out / "scores").mkdir(exist_ok=True)
         (whole,) = read_jsonl(folder / "whole.json")
         role = name.partition("@")[2]
@@ -308,8 +318,22 @@ class Runner:
             return {**flat, "operation": "benchmark", "values": of_role(role, flat["values"])}
 
         rows = Rows(row, folder / "scores.jsonl")
-        write_lines(self.out / "scores" / f"{name}.jsonl", map(to_line, rows))
+        file = self.out / "scores" / f"{name}.jsonl"
+        write_lines(file, map(to_line, rows))
+        if name not in self.benchmarks:  # what a benchmark cannot read is a result: its model cannot do it
+            self.stop(name, manifest["in"] + manifest["made"], manifest["reasons"], file)
         return results.summarize(rows, self.cfg.seed) | (of_role(role, whole) if name in self.benchmarks else whole)
+
+    def stop(
+        self, name: str, judged: int, reasons: Mapping[str, int], file: Path, lines: Iterable[str] | None = None
+    ) -> None:
+        """End the run where more of the records failed than `max_rejected` allows. `lines` are those of `file` that a
+        step has left so far; without them it is written."""
+        told = max_rejected.exceeded(self.cfg.get("max_rejected"), name, judged, ordered(Counter(reasons)), file)
+        if told and lines is not None:
+            write_lines(file, lines)
+        if told:
+            raise RunError(told)
 
     def asked(self, step: Step | Metric | Benchmark) -> dict[str, Backend]:
         """The models of the roles that a step names, and no others."""

@@ -204,6 +204,7 @@ def training(ran: Path, to: Path, cfg, words: list[str], ended: dict[str, Path] 
     rows = (ran / "steps.jsonl").read_text()
     rows += "".join(json.dumps({"step": step, "path": str(path)}) + "\n" for step, path in (ended or {}).items())
     (to / "steps.jsonl").write_text(rows)
+    shutil.copy(ran / "status.json", to)
     return to
 
 
@@ -446,3 +447,72 @@ def test_the_command_writes_and_complains_in_one_line(ran, tmp_path):
     ]
     done = subprocess.run([*command, "--step", "nothing"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: --step nothing") and done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def measured(ran, tmp_path) -> Path:
+    """The same run with scores, of a metric, of one that an earlier command left, and of a benchmark."""
+    copied = tmp_path / "measured"
+    shutil.copytree(ran, copied)
+    (copied / "scores").mkdir()
+    ids = [record.id for record in read(ran).records]
+    rows = [{"id": id, "operation": "", "values": {"ifd": k / 8, "old": 1}} for k, id in enumerate(ids[:-1])]
+    rows[1]["values"]["ifd"] = None
+    rows += [{"id": ids[0], "operation": "benchmark", "values": {"gsm8k": 1}}]
+    rows += [{"id": "of another step", "operation": "", "values": {"ifd": 9}}]
+    (copied / "scores" / "ifd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (copied / "metrics.json").write_text('{"metrics": {"ifd": {}, "gsm8k": {}}}')
+    return copied
+
+
+@pytest.mark.parametrize("format", ["alpaca", "sharegpt", "messages", "prompt_completion"])
+def test_scores_and_fields_of_extra_are_columns(measured, tmp_path, format):
+    """Null where a record has none; values that metrics.json does not name and those of benchmarks are none"""
+    plain = exported(measured, tmp_path / "plain", format)
+    rows = exported(measured, tmp_path / "wide", format, scores=True, extra=["mine", "rejected"])
+    assert [row["ifd"] for row in rows] == [0.0, None, 0.25, 0.375, None][: len(rows)]
+    assert [row["mine"] for row in rows] == ["yes", *[None] * (len(rows) - 1)]
+    added = ("ifd", "mine", "rejected")
+    assert [{key: value for key, value in row.items() if key not in added} for row in rows] == plain
+    card = (tmp_path / "wide" / "mine.md").read_text()
+    assert "| ifd | metric | 3 |" in card and "| mine | extra | 1 |" in card
+    assert "## Columns" not in (tmp_path / "plain" / "mine.md").read_text()
+
+
+def test_columns_are_in_a_folder_of_datasets_too(measured, tmp_path):
+    from datasets import load_from_disk
+
+    (folder, *_) = export(measured, "datasets", tmp_path / "to", "dataset", scores=True, extra=["rejected"])
+    table = load_from_disk(str(folder))
+    assert table["ifd"][0] == 0.0 and table["rejected"][0] == ROWS[0]["rejected"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"format": "dpo", "scores": True}, r"--format dpo has fixed columns.* go with alpaca, sharegpt, messages"),
+        ({"format": "llama_factory", "extra": ["mine"]}, r"--format llama_factory has fixed columns"),
+        ({"scores": True}, r"--scores: no metric of this run has measured these records"),
+        ({"extra": ["nothing"]}, r"--extra nothing: no record has it in its extra; they have mine, rejected"),
+    ],
+)
+def test_columns_that_cannot_be_are_one_line(ran, tmp_path, given, message):
+    with pytest.raises(RunError, match=message):
+        export(**{"folder": ran, "format": "messages", "to": tmp_path, "step": "dataset"} | given)
+
+
+def test_no_column_takes_the_place_of_another(measured, tmp_path):
+    from evodistill.export import columns
+
+    with pytest.raises(RunError, match="id is a column of this format already"):
+        columns.widened([{"id": "a", "messages": []}], {"id": {"a": 1}})
+    records = [replace(record, extra={"ifd": 1}) for record in read(measured).records]
+    with pytest.raises(RunError, match="--extra ifd is the name of a metric's value too"):
+        columns.columns(measured, records, "messages", True, ["ifd"])
+
+
+def test_a_column_of_several_types_is_told(tmp_path):
+    from evodistill.export import formats
+
+    with pytest.raises(RunError, match="a column has values of several types"):
+        formats.write([{"id": "a", "x": 1}, {"id": "b", "x": ["one"]}], "datasets", tmp_path, "mine")

@@ -1,5 +1,5 @@
 """python -m evodistill.export RUN --format FORMAT --to FOLDER
-[--step STEP] [--trainer STEP] [--name NAME] [--push OWNER/NAME]
+[--step STEP] [--trainer STEP] [--scores] [--extra KEY …] [--name NAME] [--push OWNER/NAME]
 """
 
 from __future__ import annotations
@@ -7,12 +7,12 @@ from __future__ import annotations
 import argparse
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evodistill import RunError
-from evodistill.export import card, formats, llama_factory, push, run
+from evodistill.export import card, columns, formats, llama_factory, push, run
 from evodistill.store import named_errors, write_text
 
 log = logging.getLogger(__name__)
@@ -31,13 +31,15 @@ def main() -> None:
         metavar="STEP",
         help="the rows that it learns, with its settings, where the run trains several models; none: all records",
     )
+    parser.add_argument("--scores", action="store_true", help="add what the run's metrics found: a column a value")
+    parser.add_argument("--extra", nargs="+", metavar="KEY", default=[], help="add these fields of the records' extra")
     parser.add_argument("--name", help="of the data set; default: the run's")
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to this dataset of the Hugging Face hub too")
     parser.add_argument("--private", action="store_true", help="where --push makes the dataset: for its owner only")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        wanted = (given.step, given.name, given.push, given.private, given.trainer)
+        wanted = (given.step, given.name, given.push, given.private, given.trainer, given.scores, given.extra)
         for path in export(given.run, given.format, given.to, *wanted):
             print(path)
     except RunError as error:
@@ -53,6 +55,8 @@ def export(
     repository: str | None = None,
     private: bool = False,
     trainer: str | None = None,
+    scores: bool = False,
+    extra: Sequence[str] = (),
 ) -> list[Path]:
     """The files that were written."""
     if repository:
@@ -67,7 +71,9 @@ def export(
         raise RunError(f"--name {name!r}: letters, digits, dot, dash and underscore only")
     paired, settings = format in formats.PAIRS, format.startswith("llama_factory")
     chosen = made.trainer(trainer, paired, settings)
+    added = columns.columns(folder, made.records, format, scores, extra)
     rows, left_out = formats.rows(made.records, format, chosen)
+    rows = columns.widened(rows, added)
     told = card.counted(left_out)
     if not rows:
         cure = f"; --trainer {run.NONE} takes them all" if "not_marked" in left_out else ""
@@ -83,7 +89,8 @@ def export(
     if settings:
         files += for_llama_factory(made, data, chosen, paired, len(rows), to, name, bool(repository))
     readme = to / f"{name}.md"
-    write_text(readme, card.card(made, name, None if format == "datasets" else data.name, len(rows), left_out))
+    file = None if format == "datasets" else data.name
+    write_text(readme, card.card(made, name, file, len(rows), left_out, columns.sources(rows, added, extra)))
     if repository:
         there = {"README.md": readme} | {file.name: file for file in files}
         log.info("uploaded: %s", push.push(repository, there, private))

@@ -18,8 +18,16 @@ KNOWN = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC BY-NC 4.0": "cc-by-nc-4.0
 UNKNOWN = "not stated"
 
 
-def card(made: Made, name: str, file: str | None, n: int, left_out: Mapping[str, int]) -> str:
-    """Markdown, with the hub's header. Paths of the machine are not told, only the names they end with."""
+def card(
+    made: Made,
+    name: str,
+    file: str | None,
+    n: int,
+    left_out: Mapping[str, int],
+    columns: Mapping[str, tuple[str, int]] | None = None,
+) -> str:
+    """Markdown, with the hub's header. Paths of the machine are not told, only the names they end with. `columns` are
+    those beside the format's own: where each comes from, and how many rows have a value."""
     licences = {licence(made.cfg.get(role)) for role in made.models} | {licence(seeds(made.cfg))}
     models = [
         (role, model, place(made.cfg.get(role)), licence(made.cfg.get(role)), identity)
@@ -40,6 +48,7 @@ def card(made: Made, name: str, file: str | None, n: int, left_out: Mapping[str,
             ("step", "in", "made", "out", "rejected"),
             ([row[key] for key in ("step", "in", "made", "out", "rejected")] for row in made.steps),
         ),
+        *added(columns or {}),
         "## Seeds",
         markdown(("dataset", "seed of the draws", "licence"), [source(made.cfg)]),
         "## Models",
@@ -51,6 +60,13 @@ def card(made: Made, name: str, file: str | None, n: int, left_out: Mapping[str,
         "licences above. Where one is not stated, find it out first.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def added(columns: Mapping[str, tuple[str, int]]) -> list[str]:
+    if not columns:
+        return []
+    told = "Of a metric: what it found of the record. Of extra: what the run's steps noted of it. Else null."
+    return ["## Columns", told, markdown(("column", "of", "rows"), ((name, *of) for name, of in columns.items()))]
 
 
 def stand_ins(made: Made) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evodistill import RunError
 from evodistill.backend.tokens import repaired
 from evodistill.record import Fault, Record, to_line
 from evodistill.store import write_lines
@@ -111,7 +112,12 @@ def write(made: list[Row], format: str, folder: Path, name: str) -> Path:
     if format == "datasets":
         from datasets import Dataset
 
-        Dataset.from_list(made).save_to_disk(str(folder / name))
+        try:
+            made_of = Dataset.from_list(made)
+        except (ValueError, TypeError) as error:  # pyarrow's own are of these
+            why = str(error).splitlines()[0]
+            raise RunError(f"a column has values of several types ({why}); leave it out of --extra") from None
+        made_of.save_to_disk(str(folder / name))
         return folder / name
     if format in ARRAYS:
         file, lines = folder / f"{name}.json", [to_line(row).rstrip("\n") for row in made]

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from evodistill import RunError, __version__, config, max_rejected, prompt, prov
 from evodistill.backend import Backend
 from evodistill.backend.cache import Cache
 from evodistill.evolution.evolution import KEPT
+from evodistill.follow import followed
 from evodistill.metric import Score
 from evodistill.models import Models
 from evodistill.record import Made, Record, digest, read_jsonl, split, to_line
@@ -45,12 +47,14 @@ class Step(Protocol):
 
 class Trainer(Step, Protocol):
     """A step that trains the weights of a role in the `folder` that it is given. What it makes is a role of its own
-    from then on. `ready`, which a metric or benchmark may have too, refuses at the start what would stop it later;
-    `suits` does, also in a dry run, of the models whose weights are here, by the role their folder."""
+    from then on; its loss curve grows in `curve` while it trains. `ready`, which a metric or benchmark may have too,
+    refuses at the start what would stop it later; `suits` does, also in a dry run, of the models whose weights are
+    here, by the role their folder."""
 
     model: str
     makes: str
     folder: str
+    curve: Path
 
     def ready(self) -> None: ...
 
@@ -121,7 +125,7 @@ def tracked(cfg: DictConfig, facts: Mapping[str, Any], out: Path) -> dict[str, A
     tracker = config.build(cfg.tracker)
     try:
         tracker.start(OmegaConf.to_container(cfg, resolve=True), facts, out)
-        measured = Runner(cfg, out, tracker.step)()
+        measured = Runner(cfg, out, tracker.step, tracker.learned)()
         write_json(out / "metrics.json", measured)
         tracker.finish(measured, out)
     finally:
@@ -132,9 +136,15 @@ def tracked(cfg: DictConfig, facts: Mapping[str, Any], out: Path) -> dict[str, A
 class Runner:
     """One run: what it needs, and the row of `steps.jsonl` for each thing done."""
 
-    def __init__(self, cfg: DictConfig, out: Path, told: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        cfg: DictConfig,
+        out: Path,
+        told: Callable[[dict[str, Any]], None],
+        learned: Callable[[str, Mapping[str, Any]], None],
+    ) -> None:
         self.cfg = cfg = copy.deepcopy(cfg)  # what is trained becomes a role of it
-        self.out, self.told = out, told
+        self.out, self.told, self.learned = out, told, learned
         self.store = Store(Path(cfg.artifacts))
         self.cache = Cache(Path(cfg.artifacts) / "requests.sqlite")
         self.models = Models(cfg, self.cache)
@@ -217,7 +227,11 @@ class Runner:
             counts |= {"reasons": ordered(reasons), "judged": judged}
             return {**files, "records.jsonl": usable, "rejects.jsonl": rejected}, counts
 
-        folder, manifest = self.once(name, step, self.content, make)
+        def train(folder: Path) -> tuple[dict[str, Iterable[str] | Path], dict[str, Any]]:
+            with followed(step.curve, partial(self.learned, name)):  # type: ignore[attr-defined]
+                return make(folder)
+
+        folder, manifest = self.once(name, step, self.content, train if trains else make)
         self.records = Rows(Record.from_dict, folder / "records.jsonl", n=manifest["out"])
         self.content = manifest["files"]["records.jsonl"]["sha256"]
         self.rejects.add(folder / "rejects.jsonl", manifest["rejected"])
@@ -259,7 +273,7 @@ class Runner:
             out = self.out / "rivals" / rival
             out.mkdir(parents=True, exist_ok=True)
             log.info("%s: the same steps with %s (%s) as %s", name, rival, cfg[rival].name, step.role)  # type: ignore[attr-defined]
-            other = Runner(cfg, out, self.told)
+            other = Runner(cfg, out, self.told, self.learned)
             other.unfinished = self.unfinished  # a rival that is this run's own model has done these steps
             other()
             places.append(other.rows[-1]["path"])

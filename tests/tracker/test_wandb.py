@@ -92,3 +92,19 @@ def test_the_curve_of_a_training_is_logged_step_by_step(tmp_path, monkeypatch):
         {"training/sft/step": 2, "training/sft/loss": 1.5},
     ]
     assert curve(tmp_path / "elsewhere") == []
+
+
+def test_what_was_sent_while_it_trained_is_not_sent_again(tmp_path, monkeypatch):
+    """Of the next training of that name everything is"""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    points = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}, {"step": 3, "loss": 1.0}]
+    (tmp_path / "training.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    tracker, logged = Wandb(), []
+    tracker.start({"name": "x"}, dict.fromkeys(FACTS, "x"), tmp_path)
+    monkeypatch.setattr(tracker.run, "log", logged.append)
+    for point in points[:2]:
+        tracker.learned("sft", point)
+    for _ in range(2):
+        tracker.step({"step": "sft", "path": str(tmp_path)})
+    tracker.close()
+    assert [row["training/sft/step"] for row in logged if row] == [1, 2, 3, 1, 2, 3]

@@ -11,7 +11,7 @@ from trainer.tiny import ARGS, job, records
 
 from evodistill.backend import Sampling, chat
 from evodistill.backend.transformers import Transformers
-from evodistill.record import Record
+from evodistill.record import Record, read_jsonl
 from evodistill.trainer.dpo import DPO
 from evodistill.trainer.fit import fit
 from evodistill.trainer.sft import SFT
@@ -106,6 +106,7 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(base, tmp_path, monkey
     resumed = trained(trainer, base, records(16))
     assert resumed["resumed"] and not undisturbed["resumed"]
     assert losses(resumed) == losses(undisturbed) and len(losses(resumed)) == 8
+    assert list(read_jsonl(trainer.curve)) == resumed["curve"], "each row once, those before the checkpoint too"
     weights = [(tmp_path / run / "model" / "model.safetensors").read_bytes() for run in ("one", "two")]
     assert weights[0] == weights[1]
 

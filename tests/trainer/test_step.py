@@ -82,6 +82,20 @@ def test_a_misspelt_argument_stops_the_run_before_its_first_step(cfg, base, tmp_
     assert not (tmp_path / "run" / "steps.jsonl").exists()
 
 
+def test_the_tracker_sees_the_curve_grow(cfg, base, tmp_path, in_this_process, monkeypatch):
+    """Row by row before the step has ended, in the order of training.jsonl"""
+    seen = []
+    monkeypatch.setattr("evodistill.follow.WAIT", 0.005)
+    monkeypatch.setattr("evodistill.tracker.none.None_.learned", lambda self, step, row: seen.append((step, row)))
+    monkeypatch.setattr("evodistill.tracker.none.None_.step", lambda self, row: seen.append((row["step"], None)))
+    words = ["steps=[dataset,respond,sft]", "sft.engine.logging_steps=1", "sft.args.num_train_epochs=5"]
+    run(cfg(*settings(base, tmp_path), *words), tmp_path / "run")
+    curve = list(read_jsonl(tmp_path / "run" / "training" / "sft.jsonl"))
+    live = [row for step, row in seen if step == "sft" and row]
+    assert len(live) > 1 and live == curve[: len(live)]
+    assert [step for step, row in seen if row is None] == ["dataset", "respond", "sft"] and seen[-1] == ("sft", None)
+
+
 @pytest.mark.slow
 def test_two_stages_make_two_models(cfg, base, tmp_path):
     """Data → SFT → the student's own answers → DPO; a second run finds all of it, a damaged model is made again."""

@@ -1,8 +1,8 @@
 """Weights & Biases: a mirror of the local files, never their master. Without a key it writes offline.
 
 What is sent: the resolved config, the choices that name the run (group = study), commit and versions, a row per step,
-the curve of each training, every mean, a table of sampled records beside their parents, and the artifacts with the
-hashes they have in the store (of a trained model no weights).
+the curve of each training while it grows, every mean, a table of sampled records beside their parents, and the
+artifacts with the hashes they have in the store (of a trained model no weights).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class Wandb:
     records: int = 100  # sampled for the table of parents and children
     run: Run | None = field(default=None, init=False)
     rows: list[Mapping[str, Any]] = field(default_factory=list, init=False)
+    sent: Counter[str] = field(default_factory=Counter, init=False)  # rows of the curve of each step under way
 
     def __post_init__(self) -> None:
         if self.mode not in (None, "online", "offline", "disabled"):
@@ -77,10 +79,17 @@ class Wandb:
         if self.run:
             name = row["step"]
             self.run.log({f"steps/{name}/{key}": value for key, value in row.items() if isinstance(value, int | float)})
-            if points := curve(Path(row["path"])):
-                self.run.define_metric(f"training/{name}/*", step_metric=f"training/{name}/step")
-            for point in points:
-                self.run.log({f"training/{name}/{key}": value for key, value in point.items()})
+            for point in curve(Path(row["path"]))[self.sent[name] :]:
+                self.learned(name, point)
+            del self.sent[name]
+
+    def learned(self, step: str, point: Mapping[str, Any]) -> None:
+        """The next row of the curve of a training that is under way, or has ended."""
+        if self.run:
+            if not self.sent[step]:
+                self.run.define_metric(f"training/{step}/*", step_metric=f"training/{step}/step")
+            self.run.log({f"training/{step}/{key}": value for key, value in point.items()})
+            self.sent[step] += 1
 
     def finish(self, measured: Mapping[str, Any], folder: Path) -> None:
         if not self.run:

@@ -26,7 +26,7 @@ from evodistill.backend import Backend
 from evodistill.backend.local import multiplies_bfloat16
 from evodistill.record import Fault, Made, Record, digest, to_line
 from evodistill.trainer.examples import Row, RowFile
-from evodistill.trainer.job import TRAINED, Job
+from evodistill.trainer.job import CURVE, TRAINED, Job
 from evodistill.trainer.launch import Launch
 
 if TYPE_CHECKING:
@@ -132,6 +132,10 @@ class Trainer:
     def at_once(self) -> int:
         """Rows that all devices read before gradients are accumulated."""
         return self.per_device * self.launch.num_processes
+
+    @property
+    def curve(self) -> Path:
+        return Path(self.folder) / "rows" / CURVE
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from evodistill.record import to_line
 from evodistill.trainer import Trainer
 from evodistill.trainer.job import TRAINED, WHOLE, Job
 
@@ -55,7 +56,10 @@ def fit(job: Job) -> None:
         train_dataset=rows,
         eval_dataset=held,
         processing_class=tokenizer,
-        callbacks=[Told(), *([EarlyStoppingCallback(trainer.patience)] if trainer.patience is not None else [])],
+        callbacks=[
+            Told(trainer.curve),
+            *([EarlyStoppingCallback(trainer.patience)] if trainer.patience is not None else []),
+        ],
         **adapters(trainer),
     )
     made.remove_callback(PrinterCallback)
@@ -154,13 +158,21 @@ def save(made: HFTrainer, job: Job, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 class Told(TrainerCallback):
-    """A line in the log for each row of the loss curve, and a mark in each checkpoint that was written to its end."""
+    """Each row of the loss curve as it comes, in a file and as a line of the log; of a training that goes on, those
+    before its checkpoint too. A mark in each checkpoint that was written to its end."""
+
+    def __init__(self, curve: Path) -> None:
+        self.curve, self.written = curve, 0
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **more: Any) -> None:
+        if state.is_world_process_zero:
+            with self.curve.open("a" if self.written else "w", encoding="utf-8") as file:
+                file.writelines(map(to_line, state.log_history[self.written :]))
+            self.written = len(state.log_history)
         if state.is_world_process_zero and (shown := [key for key in SHOWN if key in (logs or {})]):
             values = "  ".join(f"{key} {logs[key]:.4g}" for key in shown)  # type: ignore[index]
             print(f"step {state.global_step}/{state.max_steps}  {values}", flush=True)

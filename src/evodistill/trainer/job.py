@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FILE = "job.json"
 WHOLE = "whole"  # written last into a checkpoint
+CURVE = "curve.jsonl"  # beside the rows, its loss curve while it trains
 TRAINED = "trained.json"  # what the training process leaves beside its rows: the loss curve, and what was measured
 
 

@@ -1,7 +1,9 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from repository import FAKES, ROOT
 from trainer.tiny import llama
@@ -50,6 +52,18 @@ def options() -> list[Path]:
 
 def test_every_group_has_options():
     assert all(names(group) for group in (*GROUPS, "experiment", "hardware", "model", "scale", "study", "suite"))
+
+
+def test_a_local_file_holds_where_nothing_else_is_said(tmp_path):
+    """Over config.yaml, under an experiment and the command line; without it nothing changes (all other tests)"""
+    conf = tmp_path / "conf"
+    shutil.copytree(ROOT / "conf", conf, ignore=shutil.ignore_patterns("local"))
+    (conf / "local").mkdir()
+    (conf / "local" / "default.yaml").write_text("# @package _global_\nartifacts: /data\nseed: 7\nname: mine\n")
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        cfg = compose("config", ["+experiment=smoke", "seed=8"])
+    assert (cfg.artifacts, cfg.seed, cfg.name) == ("/data", 8, "smoke")
+    check(cfg)
 
 
 @pytest.mark.parametrize("name", names("experiment"))

@@ -40,6 +40,23 @@ def test_every_experiment_exists(name):
     assert (ROOT / "conf" / "experiment" / f"{name}.yaml").exists()
 
 
+def test_what_does_not_stream_is_named():
+    """Every step and metric stands in one of the columns of docs/scaling.md"""
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    groups = ("autoif", "distill", "document", "evolution", "metric")
+    named = {"seed": "seed_instructions"}  # as the experiment calls it
+    stems = [path.stem for group in groups for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+    assert not [stem for stem in stems if not re.search(rf"`(evolution=)?{named.get(stem, stem)}`", page)]
+
+
+def test_the_benchmarks_of_make_bench_are_named():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    told = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split("Seconds depend")[0]
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"peer_distilabel"}
+    run, by_hand = (set(re.findall(r"`(\w+)(?:\.py)?`", part)) & scripts for part in told.split("By hand"))
+    assert run == set(re.findall(r"benchmarks/(\w+)\.py", makefile)) and run | by_hand == scripts
+
+
 def test_every_folder_and_module_of_the_tree_exists():
     (tree,) = re.findall(r"## What is where\n\n```\n(.*?)```", README, re.S)
     named = re.findall(r"(?:^|\s{2,}|, )([\w.]+(?:/|\.py))", tree)

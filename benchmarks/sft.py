@@ -112,7 +112,7 @@ def ours(args: argparse.Namespace, base: Path, folder: Path) -> dict[str, Any]:
     engine = {"per_device_train_batch_size": rows, "logging_steps": 1, "save_strategy": "no"}
     engine |= {"gradient_checkpointing": told["gradient_checkpointing"]}
     given = {key: value for key, value in told.items() if key not in engine}
-    trainer = SFT("student", "tuned", args.effective, given, engine=engine, folder=str(folder))
+    trainer = SFT("student", "tuned", effective_batch=args.effective, args=given, engine=engine, folder=str(folder))
     (folder / "rows").mkdir()
     tokenizer, limit = trainer.tokenizer(base), trainer.limit(base)
     _, facts = trainer.rows(records(args), tokenizer, limit)

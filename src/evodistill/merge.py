@@ -36,7 +36,10 @@ from evodistill.store import Store
 log = logging.getLogger(__name__)
 
 RECORDS, REJECTS = "records.jsonl", "rejects.jsonl"
-SUMMED = ("in", "made", "out", "rejected", "requests", "cached", "errors", "prompt_tokens", "completion_tokens", "usd")
+SUMMED = (
+    *("in", "made", "out", "rejected", "judged", "requests", "cached", "errors", "passing"),
+    *("prompt_tokens", "completion_tokens", "usd"),
+)
 ANYWAY = "run the same command without dataset.shard: it takes the finished requests from the cache, and asks the rest"
 
 Row = tuple[tuple[int, bool, int], dict[str, Any]]  # place in the file of a whole run, record as it is on disk
@@ -140,7 +143,7 @@ def merge_run(shards: Sequence[Job], store: Store) -> list[Path]:
         key = shards[0].key(name, content)
         if key["config"] != json.loads(json.dumps(config.identity(step))):
             raise RunError(f"{name}: its shards were made by another version of evodistill; run them again")
-        if passing := sum(manifest.get("passing", 0) for manifest in manifests):  # merged, none would be asked again
+        if passing := sum(manifest["passing"] for manifest in manifests):  # merged, none would be asked again
             raise RunError(
                 f"{name}: {passing} requests of its shards failed in passing; run the same shards again and merge "
                 f"what they make then, or {ANYWAY}"
@@ -160,11 +163,9 @@ def merge_run(shards: Sequence[Job], store: Store) -> list[Path]:
             manifest = store.manifest(folder)
             if manifest is None:
                 files = {file: lines(parts, file, details) for file in (RECORDS, REJECTS)}
-                counts = {count: sum(manifest.get(count, 0) for manifest in manifests) for count in SUMMED}
+                counts = {count: sum(manifest[count] for manifest in manifests) for count in SUMMED}
                 reasons = sum((Counter(manifest["reasons"]) for manifest in manifests), Counter[str]())
                 counts |= {"reasons": dict(reasons.most_common())}
-                if all("judged" in manifest for manifest in manifests):
-                    counts |= {"judged": sum(manifest["judged"] for manifest in manifests)}
                 made_by = {"version": __version__} | provenance.source()
                 facts = {"step": name, "key": key, **counts, **made_by, "shards": len(shards)}
                 manifest = store.write(folder, files, facts)

@@ -235,9 +235,7 @@ class Runner:
         self.records = Rows(Record.from_dict, folder / "records.jsonl", n=manifest["out"])
         self.content = manifest["files"]["records.jsonl"]["sha256"]
         self.rejects.add(folder / "rejects.jsonl", manifest["rejected"])
-        # without "judged" it is of an older version
-        judged = manifest.get("judged", manifest["in"] + manifest["made"])
-        self.stop(name, judged, manifest["reasons"], folder / "rejects.jsonl")
+        self.stop(name, manifest["judged"], manifest["reasons"], folder / "rejects.jsonl")
         if trains:
             self.trained(name, step, folder)  # type: ignore[arg-type]
         if not len(self.records):

@@ -108,6 +108,7 @@ RANGES = {
     **dict.fromkeys(("complexity_score", "complexity_score_second"), (0, 100)),
     **dict.fromkeys(("complexity_rate", "complexity_rate_second"), (1, 5)),
     **dict.fromkeys(("judged_reward", "judged_response_reward"), (0, 10)),
+    **dict.fromkeys(("complexity_rate_kappa", "complexity_score_kappa"), (-1, 1)),
     "gsm8k_strict": (0, 1),
     **dict.fromkeys(("top_probability", "top_probability_first", "chosen_probability", "top_chosen"), (0, 1)),
 }

@@ -107,3 +107,9 @@ def test_one_judge_alone_measures_no_agreement(seeds):
     found = metric(seeds[:1], {"judge": Fake.scripted(Completion("easy", "stop"))})
     assert metric.roles == ("judge",) and metric.whole(seeds[:1], found) == {}
     assert set(found[0].values) == {"complexity_rate"}
+
+
+def test_a_judge_that_gives_one_mark_agrees_as_by_chance():
+    """Exactly 0: nearly 0 would be a figure of rounding errors"""
+    marks = np.array([3.0] * 23 + [4.0])
+    assert kappa(np.full(24, 4.0), marks) == 0.0

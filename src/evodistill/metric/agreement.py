@@ -46,9 +46,11 @@ def kappa(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
     """Along `axis`; nan where neither varies and both are equal."""
     import numpy as np
 
-    chance = x.var(axis) + y.var(axis) + (x.mean(axis) - y.mean(axis)) ** 2
+    mean_x, mean_y = x.mean(axis, keepdims=True), y.mean(axis, keepdims=True)
+    chance = x.var(axis) + y.var(axis) + ((mean_x - mean_y) ** 2).mean(axis)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 1 - ((x - y) ** 2).mean(axis) / chance
+        # 1 − mean squared difference / chance, in a form that is 0 and not nearly 0 where one of them does not vary
+        return 2 * ((x - mean_x) * (y - mean_y)).mean(axis) / chance
 
 
 def interval(both: np.ndarray, seed: str) -> list[float] | None:

@@ -70,7 +70,9 @@ def attend(job: dict, task: int, array: bool) -> None:
         told |= {"SLURM_ARRAY_JOB_ID": job["number"], "SLURM_ARRAY_TASK_ID": str(task)}
     minute = float(os.environ["SLURM_MINUTE"])
     warned, delay = job["flags"]["signal"].split("@")
-    times = [int(job["flags"]["time"]) * minute - int(delay) / 60 * minute, int(delay) / 60 * minute]
+    delay = int(delay) / 60 * minute
+    # killed later than Slurm would: on a busy machine the commands that put a job back take seconds to start
+    times = [int(job["flags"]["time"]) * minute - delay, 8 * delay]
     while True:
         (HERE / f"requeue-{name}").unlink(missing_ok=True)
         with (HERE / f"starts-{name}").open("a") as starts:

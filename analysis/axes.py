@@ -18,20 +18,8 @@ if TYPE_CHECKING:
 FACTORS = ("evolver", "setting", "evolution", "student", "teacher", "judge")
 # overrides that facts tell of already, that say how and where a job runs, or what is measured: what both sides have
 # measured is compared, whatever one of them has beside it
-KNOWN = (
-    "dataset",
-    "evolution",
-    "seed",
-    "suite",
-    "experiment",
-    "study",
-    "scale",
-    "artifacts",
-    "dry_run",
-    "name",
-    "max_rejected",
-)
-KNOWN += ("metric", "benchmark", "benchmarked")
+KNOWN = ("dataset", "evolution", "seed", "suite", "experiment", "study", "scale", "artifacts", "dry_run", "name")
+KNOWN += ("metric", "benchmark", "benchmarked", "max_rejected")
 ROLES = ("evolver", "teacher", "student", "judge")  # of which the facts name the model
 HOW = ("hydra", "tracker", "backend@", "hardware")
 PLACES = {"engine", "environment", "base_url", "key_env"}  # where a model runs, and how fast

@@ -240,9 +240,9 @@ def left(study: Study) -> dict[str, Any]:
     jobs, unfinished ones included."""
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for job in study.jobs:
-        names = job.hydra("config").get("steps") or [step["step"] for step in job.steps]
         for step in job.steps:
-            if step["step"] in names:
+            scores = job.folder / "scores" / f"{step['step']}.jsonl"
+            if not scores.is_file():  # else it is a metric or a benchmark
                 by = table.setdefault(step["step"], {})
                 row = by.setdefault(job.facts["evolver"], {"reasons": Counter()})
                 row["reasons"].update(plain(step.get("reasons")))

@@ -118,11 +118,10 @@ def test_what_each_step_leaves_is_told_of_every_evolver(pair: Path):
         "1": [("dataset", 0, 3, 3, {}), ("evolution", 3, 3, 1, {"copied": 4, "leaked": 1}), ("rate", 1, 0, 1, {})],
     }
     for name, rows in lines.items():
-        (pair / name / ".hydra").mkdir(exist_ok=True)
-        (pair / name / ".hydra" / "config.yaml").write_text("steps: [dataset, evolution]\n")
         keys = ("step", "in", "made", "out", "reasons")
         steps = [dict(zip(keys, row, strict=True)) | {"path": "nowhere"} for row in rows]
         (pair / name / "steps.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    (pair / "1" / "scores" / "rate.jsonl").write_text("")  # a metric's
     status = json.loads((pair / "1" / "status.json").read_text())
     (pair / "1" / "status.json").write_text(json.dumps(status | {"status": "failed", "error": "evolution left little"}))
     section = read(pair).split('id="steps"')[1].split("</section>")[0]

@@ -44,6 +44,7 @@ class Session:
         self.gate = asyncio.Lock()  # first come, first served
         self.freed = asyncio.Event()  # a server has room again
         self.given_up = 0  # requests in a row
+        self.answered = 0
         self.unasked = 0  # because the budget was spent
         self.jitter = random.Random()  # its own: no draw of the run may depend on the network
 
@@ -93,7 +94,7 @@ class Session:
     async def answer(self, client: httpx.AsyncClient, request: Request) -> Completion | None:
         """The answer, or an error completion after the last retry; None where the budget ends before."""
         body = self.api.body(request)
-        failures, server = 0, None
+        failures, server, answered = 0, None, self.answered
         while True:
             estimate, server = await self.admit(request, server)
             try:
@@ -107,6 +108,7 @@ class Session:
             if isinstance(outcome, Completion):
                 self.servers.answered(server, time.monotonic() - started)
                 self.given_up = 0
+                self.answered += 1
                 return outcome
             failures += 1
             log.debug("%s: attempt %d failed: %s", server.url, failures, outcome.reason)
@@ -115,7 +117,8 @@ class Session:
             if failures > self.limits.retries:
                 break
             await asyncio.sleep(0 if self.servers.another(server) else wait)
-        self.given_up += not outcome.busy  # a server that is asked too much is not broken
+        # a server that is asked too much is not broken, unless it has answered nobody meanwhile
+        self.given_up += not outcome.busy or self.answered == answered
         if outcome.unreachable or self.given_up >= self.limits.breaker:
             raise self.stop(f"fails again and again, the last time: {outcome.reason}; mend the server and {GO_ON}")
         told = f"{failures} attempts failed, the last: {outcome.reason}"

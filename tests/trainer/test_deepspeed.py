@@ -3,17 +3,15 @@
 import json
 import os
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from repository import ROOT
-from trainer.tiny import ARGS, job, llama, records
+from trainer.tiny import ARGS, llama, records, trained
 
 from evodistill.backend import Sampling, chat
 from evodistill.backend.transformers import Transformers
 from evodistill.trainer.kd import KD
 from evodistill.trainer.launch import Launch
-from evodistill.trainer.sft import SFT
 
 pytestmark = pytest.mark.slow
 
@@ -23,16 +21,6 @@ def needs_deepspeed():
     """Skip where DeepSpeed is missing; in CI its absence is a failure."""
     if find_spec("deepspeed") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("DeepSpeed is not installed: make train")
-
-
-def trained(folder: Path, base: Path, **given) -> tuple[dict, list[float]]:
-    args = ARGS | {"num_train_epochs": 30}
-    engine = {"per_device_train_batch_size": 2, "logging_steps": 1, "save_strategy": "no"} | given.pop("engine", {})
-    trainer = SFT("student", "tuned", folder=str(folder), effective_batch=8, args=args, engine=engine, **given)
-    made = job(trainer, base, records(8))
-    trainer.launch.run("tuned", made.folder / "job.json")
-    told = json.loads((folder / "rows" / "trained.json").read_text())
-    return told, [row["loss"] for row in told["curve"] if "loss" in row]
 
 
 @pytest.mark.parametrize("stage", ["zero2", "zero3"])

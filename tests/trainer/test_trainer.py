@@ -184,6 +184,16 @@ def test_a_missing_package_is_one_line(monkeypatch, settings, gone, message):
         sft(**settings).ready()
 
 
+def test_fsdp_that_would_be_left_out_is_refused(monkeypatch):
+    """accelerate trains whole copies on a CPU, and one process has nobody to share with"""
+    pytest.importorskip("trl")
+    for gpus, n in ((False, 2), (True, 1)):
+        monkeypatch.setattr("torch.cuda.is_available", lambda gpus=gpus: gpus)
+        with pytest.raises(RunError, match=r"engine.fsdp shares the weights of several GPUs"):
+            sft(engine={"fsdp": True}, launch=Launch(n)).ready()
+    sft(engine={"fsdp": True}, launch=Launch(2)).ready()
+
+
 def test_a_missing_deepspeed_file_names_those_there_are(monkeypatch):
     monkeypatch.setattr("evodistill.trainer.find_spec", lambda name: sys)
     with pytest.raises(RunError, match=r"deepspeed=zero9.json does not exist; conf/trainer/deepspeed holds zero2"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from evodistill.dataset.tiny import FILE
 from evodistill.record import Record
 from evodistill.trainer import Trainer
 from evodistill.trainer.job import Job
+from evodistill.trainer.sft import SFT
 
 # in the manner of ChatML: turns end with the end token, and something stands behind it (C1)
 TEMPLATE = (
@@ -77,3 +79,14 @@ def job(trainer: Trainer, base: Path, given: list[Record]) -> Job:
     trainer.rows(given, spoken, limit)
     spoken.save_pretrained(made.folder / "rows")
     return made
+
+
+def trained(folder: Path, base: Path, **given: Any) -> tuple[dict[str, Any], list[float]]:
+    """What 30 steps of SFT in processes of their own leave, and the loss of each step."""
+    args = ARGS | {"num_train_epochs": 30}
+    engine = {"per_device_train_batch_size": 2, "logging_steps": 1, "save_strategy": "no"} | given.pop("engine", {})
+    trainer = SFT("student", "tuned", folder=str(folder), effective_batch=8, args=args, engine=engine, **given)
+    made = job(trainer, base, records(8))
+    trainer.launch.run("tuned", made.folder / "job.json")
+    told = json.loads((folder / "rows" / "trained.json").read_text())
+    return told, [row["loss"] for row in told["curve"] if "loss" in row]

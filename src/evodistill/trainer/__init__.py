@@ -177,6 +177,11 @@ class Trainer:
         import torch
         import trl
 
+        if self.engine.get("fsdp") and (self.launch.num_processes == 1 or not torch.cuda.is_available()):
+            raise RunError(
+                "engine.fsdp shares the weights of several GPUs, and would be left out without a word: set "
+                "launch.num_processes on a machine that has them; engine.deepspeed works on a CPU too"
+            )
         if self.args.get("bf16") and not torch.cuda.is_available() and not multiplies_bfloat16():
             log.warning("this CPU has no instructions for bfloat16: args.bf16=false trains several times as fast on it")
 

@@ -58,15 +58,20 @@ def shared() -> Path:
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Train here: nothing is imported again; with one thread, since two cost more than they save on tiny models."""
+    """What is trained by one process is trained here: nothing is imported again; with one thread, since two cost more
+    than they save on tiny models."""
     import torch
 
     from evodistill.trainer.fit import fit
     from evodistill.trainer.job import Job
     from evodistill.trainer.launch import Launch
 
-    before = torch.get_num_threads()
+    before, several = torch.get_num_threads(), Launch.run
     torch.set_num_threads(1)
-    monkeypatch.setattr(Launch, "run", lambda self, makes, job: fit(Job.read(job)))
+    monkeypatch.setattr(
+        Launch,
+        "run",
+        lambda self, makes, job: fit(Job.read(job)) if self.num_processes == 1 else several(self, makes, job),
+    )
     yield
     torch.set_num_threads(before)

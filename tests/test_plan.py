@@ -1,11 +1,14 @@
+import json
 import logging
 import re
 
 import pytest
 
+from evodistill.dataset.tiny import FILE
 from evodistill.estimate import Row, total
 from evodistill.hardware import Hardware
 from evodistill.plan import describe
+from evodistill.record import read_jsonl
 
 
 def test_the_plan_counts_what_a_run_asks(cfg):
@@ -33,6 +36,18 @@ def test_cost_follows_from_prices(cfg):
     )
     # 10 requests of at most 2,048 tokens at 1,000 USD per million
     assert "at most 20.48 USD" in text
+
+
+def test_the_next_job_is_not_taken_for_this_one_where_it_reads_another_file(cfg, tmp_path):
+    """What a decontamination compares with stands in no setting that is part of its identity"""
+    file = tmp_path / "exam.jsonl"
+    words = ["+experiment=smoke", "dataset.limit=null", "metric=[]", "+distill@decontaminate=decontaminate"]
+    words += ["steps=[dataset,decontaminate]", f"decontaminate.files=[{{path: {file}, field: question}}]"]
+    file.write_text('{"question": "What is said nowhere?"}')
+    assert re.search(r"decontaminate: .*, 0 rejected", describe(cfg(*words)))
+    seed = next(read_jsonl(FILE))["instruction"]
+    file.write_text(json.dumps({"question": seed}))
+    assert re.search(r"decontaminate: .*, 1 rejected", describe(cfg(*words)))
 
 
 def test_the_first_prompt_of_each_step_is_shown(cfg):

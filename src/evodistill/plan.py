@@ -142,7 +142,7 @@ class Plan:
     ) -> tuple[str, list[Record]]:
         """Do it, unless the job before has; gives its key and what it leaves."""
         models = [[str(self.cfg[role].name), self.elsewhere(role)] for role in object.roles]
-        key = digest([given, name, config.identity(object), models])
+        key = digest([given, name, config.identity(object), list(getattr(object, "sources", ())), models])
         self.made_up |= bool(models)
         if key not in Plan.remembered:
             with silence() if self.made_up else nullcontext():

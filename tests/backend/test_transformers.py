@@ -26,12 +26,28 @@ ASKS = [
     "Say hello.",
     "Name a tea and a cup.",
 ]
-DRAWN = Sampling(temperature=0.9, top_p=0.95, max_tokens=16)
+DRAWN = Sampling(temperature=0.9, top_p=0.95, max_tokens=8)
 
 
 @pytest.fixture(scope="module")
 def model(smollm2: Weights) -> Transformers:
     return Transformers("smollm2-135m", path=str(smollm2.folder), engine=ENGINE)
+
+
+@pytest.fixture(scope="module")
+def four(smollm2: Weights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its first four layers: what does not depend on what a model says is as true of them, in a third of the time."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("four")
+    AutoModelForCausalLM.from_pretrained(smollm2.folder, num_hidden_layers=4).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(smollm2.folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shallow(four: Path) -> Transformers:
+    return Transformers("four layers", path=str(four), engine=ENGINE)
 
 
 def texts(completions: list[Completion]) -> list[str]:
@@ -90,37 +106,37 @@ def test_greedy_text_is_that_of_generate(model: Transformers) -> None:
     expected = []
     for ask in ASKS:
         ids = torch.tensor([encode(model.tokenizer, chat(ask))])
-        out = model.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
+        out = model.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
         expected.append(model.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
-    found = model.generate([chat(ask) for ask in ASKS], Sampling(max_tokens=24))
+    found = model.generate([chat(ask) for ask in ASKS], Sampling(max_tokens=12))
     assert texts(found) == expected
     assert len(set(expected)) > 1
 
 
-def test_a_draw_depends_on_its_request_alone(model: Transformers) -> None:
-    requests = model.requests([chat(ask) for ask in ASKS], DRAWN)
-    together = dict(flat(model, requests))
-    alone = {number: dict(flat(model, [request]))[0] for number, request in enumerate(requests)}
-    backwards = {len(requests) - 1 - number: value for number, value in flat(model, requests[::-1])}
+def test_a_draw_depends_on_its_request_alone(shallow: Transformers) -> None:
+    requests = shallow.requests([chat(ask) for ask in ASKS], DRAWN)
+    together = dict(flat(shallow, requests))
+    alone = {number: dict(flat(shallow, [request]))[0] for number, request in enumerate(requests)}
+    backwards = {len(requests) - 1 - number: value for number, value in flat(shallow, requests[::-1])}
     assert together == alone == backwards
     assert len({completion.text for completion in together.values()}) == len(ASKS)
 
 
-def test_batches_and_their_compaction_change_no_draw(smollm2: Weights, model: Transformers) -> None:
+def test_batches_and_their_compaction_change_no_draw(four: Path, shallow: Transformers) -> None:
     chats = [chat(ask) for ask in ASKS]
     # rows that end early leave the batch: the others go on as if nothing had happened
     sampling = replace(DRAWN, stop=(" ", "."), max_tokens=12)
-    small = Transformers("m", path=str(smollm2.folder), engine={**ENGINE, "batch_size": 2})
-    assert small.generate(chats, sampling) == model.generate(chats, sampling)
-    tight = Transformers("m", path=str(smollm2.folder), engine={**ENGINE, "cache_tokens": 1})
-    assert tight.generate(chats, DRAWN) == model.generate(chats, DRAWN)
+    small = Transformers("m", path=str(four), engine={**ENGINE, "batch_size": 2})
+    assert small.generate(chats, sampling) == shallow.generate(chats, sampling)
+    tight = Transformers("m", path=str(four), engine={**ENGINE, "cache_tokens": 1})
+    assert tight.generate(chats, DRAWN) == shallow.generate(chats, DRAWN)
 
 
-def test_equal_chats_are_different_draws_and_another_seed_draws_anew(model: Transformers) -> None:
-    first, second = texts(model.generate([chat(ASKS[1])] * 2, DRAWN))
+def test_equal_chats_are_different_draws_and_another_seed_draws_anew(shallow: Transformers) -> None:
+    first, second = texts(shallow.generate([chat(ASKS[1])] * 2, DRAWN))
     assert first != second
-    assert texts(model.generate([chat(ASKS[1])], DRAWN)) == [first]
-    assert texts(model.generate([chat(ASKS[1])], replace(DRAWN, seed=1))) != [first]
+    assert texts(shallow.generate([chat(ASKS[1])], DRAWN)) == [first]
+    assert texts(shallow.generate([chat(ASKS[1])], replace(DRAWN, seed=1))) != [first]
 
 
 def test_a_draw_follows_the_probabilities_inside_the_nucleus() -> None:
@@ -239,13 +255,13 @@ def test_scores_are_those_of_the_whole_model(model: Transformers, parts: list[tu
 
 
 def test_scores_are_the_same_one_by_one_and_in_any_batch_IFD3(
-    smollm2: Weights, model: Transformers, parts: list[tuple[str, ...]]
+    four: Path, shallow: Transformers, parts: list[tuple[str, ...]]
 ) -> None:
-    one = [model.logprobs([text])[0] for text in parts]
+    one = [shallow.logprobs([text])[0] for text in parts]
     for size in (1, 64, 4096):
-        batched = Transformers("m", path=str(smollm2.folder), engine={**ENGINE, "batch_tokens": size}).logprobs(parts)
+        batched = Transformers("m", path=str(four), engine={**ENGINE, "batch_tokens": size}).logprobs(parts)
         agree(one, batched)
-    agree(one[::-1], model.logprobs(parts[::-1]))
+    agree(one[::-1], shallow.logprobs(parts[::-1]))
 
 
 def test_an_empty_part_has_no_values_IFD5(model: Transformers) -> None:
@@ -305,21 +321,21 @@ def test_decoding_batches_are_even() -> None:
     assert all(len(batch) * (max(len(row.prompt) for row in batch) + 5) <= 100 for batch in plan(rows, 64, 100))
 
 
-def test_what_prompts_have_in_common_is_read_once(model: Transformers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_prompts_have_in_common_is_read_once(shallow: Transformers, monkeypatch: pytest.MonkeyPatch) -> None:
     template = "Rewrite this instruction so that it asks for one more thing, and say nothing else.\n\nInstruction: "
     chats = [chat(template + ask) for ask in (*ASKS, ASKS[1], ASKS[1])]
-    drawn = model.requests(chats, DRAWN)
-    alone = [dict(flat(model, [request]))[0] for request in drawn]
+    drawn = shallow.requests(chats, DRAWN)
+    alone = [dict(flat(shallow, [request]))[0] for request in drawn]
     read: list[tuple[int, ...]] = []
-    forward = model.model.forward
+    forward = shallow.model.forward
 
     def counted(inputs: Any, **kwargs: Any) -> Any:
         read.append(tuple(inputs.shape))
         return forward(inputs, **kwargs)
 
-    monkeypatch.setattr(model.model, "forward", counted)
-    assert [completion for _, completion in sorted(dict(flat(model, drawn)).items())] == alone
-    prompts = [encode(model.tokenizer, ask) for ask in chats]
+    monkeypatch.setattr(shallow.model, "forward", counted)
+    assert [completion for _, completion in sorted(dict(flat(shallow, drawn)).items())] == alone
+    prompts = [encode(shallow.tokenizer, ask) for ask in chats]
     (one, shared), (rows, rest), *steps = read
     assert one == 1
     assert shared > 20
@@ -329,24 +345,26 @@ def test_what_prompts_have_in_common_is_read_once(model: Transformers, monkeypat
     assert steps[0] == (len(chats), 1)
 
 
-def test_one_prompt_may_begin_with_another(model: Transformers) -> None:
+def test_one_prompt_may_begin_with_another(shallow: Transformers) -> None:
     from evodistill.backend.decode import Row, decode
 
-    text = encode(model.tokenizer, chat(ASKS[3] + " " + ASKS[1]))
+    text = encode(shallow.tokenizer, chat(ASKS[3] + " " + ASKS[1]))
     prompts = [text[:20], text, text[:40], text[:20], *[text[:21]] * 4]
 
     def greedy(asked: list[list[int]]) -> dict[int, Completion]:
         rows = [Row(number, prompt, 6, seed=number) for number, prompt in enumerate(asked)]
         return dict(
-            pair for group in decode(model.model, model.tokenizer, rows, Sampling(max_tokens=6), ()) for pair in group
+            pair
+            for group in decode(shallow.model, shallow.tokenizer, rows, Sampling(max_tokens=6), ())
+            for pair in group
         )
 
     together = greedy(prompts)
     assert [together[number] for number in range(len(prompts))] == [greedy([prompt])[0] for prompt in prompts]
 
 
-def test_closed_it_can_be_used_again(smollm2: Weights) -> None:
-    model = Transformers("m", path=str(smollm2.folder), engine=ENGINE)
+def test_closed_it_can_be_used_again(four: Path) -> None:
+    model = Transformers("m", path=str(four), engine=ENGINE)
     before = model.logprobs([["tea"]])
     model.close()
     assert "model" not in vars(model)

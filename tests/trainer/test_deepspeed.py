@@ -13,7 +13,7 @@ from evodistill.backend.transformers import Transformers
 from evodistill.trainer.kd import KD
 from evodistill.trainer.launch import Launch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_this_process")]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,7 +14,7 @@ from evodistill.backend import Sampling, chat
 from evodistill.backend.transformers import Transformers
 from evodistill.trainer.launch import Launch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_this_process")]
 
 
 @pytest.fixture(autouse=True)
@@ -22,10 +22,10 @@ def one_thread(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture(scope="module")
-def alone(base, tmp_path_factory) -> list[float]:
+@pytest.fixture
+def alone(base, tmp_path) -> list[float]:
     """The losses of one process."""
-    return trained(tmp_path_factory.mktemp("alone"), base)[1]
+    return trained(tmp_path / "alone", base)[1]
 
 
 def test_weights_in_shares_of_fsdp_learn_the_same_and_can_be_served(base, alone, tmp_path, monkeypatch):

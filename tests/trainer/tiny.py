@@ -82,7 +82,7 @@ def job(trainer: Trainer, base: Path, given: list[Record]) -> Job:
 
 
 def trained(folder: Path, base: Path, **given: Any) -> tuple[dict[str, Any], list[float]]:
-    """What 30 steps of SFT in processes of their own leave, and the loss of each step."""
+    """What 30 steps of SFT leave, and the loss of each."""
     args = ARGS | {"num_train_epochs": 30}
     engine = {"per_device_train_batch_size": 2, "logging_steps": 1, "save_strategy": "no"} | given.pop("engine", {})
     trainer = SFT("student", "tuned", folder=str(folder), effective_batch=8, args=args, engine=engine, **given)

@@ -7,7 +7,7 @@ import pytest
 from evodistill.dataset.tiny import FILE
 from evodistill.estimate import Row, total
 from evodistill.hardware import Hardware
-from evodistill.plan import describe
+from evodistill.plan import Plan, describe
 from evodistill.record import read_jsonl
 
 
@@ -23,6 +23,22 @@ def test_no_model_is_asked_or_built(cfg):
     """A model that could not even be loaded is planned for."""
     text = describe(cfg("+experiment=smoke", "dataset.limit=2", "model@evolver=llama31-70b", "evolver.path=/nowhere"))
     assert "evolver = llama31-70b: 6 requests" in text and "No model was asked" in text
+
+
+def test_what_a_pairing_needs_of_its_rivals_is_counted_once(cfg):
+    """… though one of them is the job's own model, and the study's other job does the same work"""
+    words = ["+experiment=smoke", "dataset.limit=10", "evolution.rounds=1", "+distill@select=select", "metric=[]"]
+    words += ["model@small=qwen25-coder-0.5b", "model@large=qwen25-coder-1.5b"]
+    words += ["select.rivals=[small,large]", "steps=[dataset,evolution,select]"]
+    plans = [Plan(cfg(*words, f"model@evolver={name}")) for name in ("qwen25-coder-0.5b", "qwen25-coder-1.5b")]
+    for plan, own in zip(plans, ("0.5b", "1.5b"), strict=True):
+        assert len(plan.works) == 5 and sum(row.requests for row in plan.rows) == 20
+        other = {"0.5b": "large (qwen25-coder-1.5b)", "1.5b": "small (qwen25-coder-0.5b)"}[own]
+        assert f"select needs the same steps with {other} as evolver:" in plan.text()
+    both = [row for plan in plans for row in plan.rows]
+    assert len({row.key for row in both}) == 2 and "in all                   20 " in "\n".join(
+        total(both, plans[0].hardware)
+    )
 
 
 def test_cost_follows_from_prices(cfg):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import re
@@ -204,6 +205,16 @@ def add_trained(cfg: DictConfig, name: str, step: Any, path: str) -> None:
     kept = {key: value for key, value in base.items() if key not in ("package", "source")}
     with open_dict(cfg):
         cfg[step.makes] = kept | {"name": f"{base['name']}-{name}", "path": path}
+
+
+def with_rival(cfg: DictConfig, name: str, role: str, rival: str) -> DictConfig:
+    """The steps before `name`, and nothing else, with the model of `rival` as `role`."""
+    made = copy.deepcopy(cfg)
+    OmegaConf.set_struct(made, False)
+    made[role] = made[rival]
+    OmegaConf.resolve(made)  # a step may name a metric to rank by, or the benchmarks
+    made.steps, made.metric, made.benchmark = list(cfg.steps)[: list(cfg.steps).index(name)], {}, {}
+    return made
 
 
 def metrics(cfg: DictConfig) -> list[tuple[str, DictConfig]]:

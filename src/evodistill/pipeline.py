@@ -260,14 +260,9 @@ class Runner:
         if not rivals:
             return step
         self.models.release(set())  # two engines would share the memory
-        before = list(self.cfg.steps)[: list(self.cfg.steps).index(name)]
         places = []
         for rival in rivals:
-            cfg = copy.deepcopy(self.cfg)
-            OmegaConf.set_struct(cfg, False)
-            cfg[step.role] = cfg[rival]  # type: ignore[attr-defined]
-            OmegaConf.resolve(cfg)  # a step may name a metric to rank by, or the benchmarks
-            cfg.steps, cfg.metric, cfg.benchmark = before, {}, {}
+            cfg = config.with_rival(self.cfg, name, step.role, rival)  # type: ignore[attr-defined]
             out = self.out / "rivals" / rival
             out.mkdir(parents=True, exist_ok=True)
             log.info("%s: the same steps with %s (%s) as %s", name, rival, cfg[rival].name, step.role)  # type: ignore[attr-defined]

@@ -120,14 +120,15 @@ class Plan:
         self.cfg = cfg = copy.deepcopy(cfg)  # what would be trained becomes a role of it
         self.before, Plan.remembered = Plan.remembered, {}
         self.works: list[Work] = []
+        self.planned: set[str] = set()  # keys of works
         self.made_up = False  # the records at hand: replies of a stand-in are among them
         key, records, trained = "", list[Record](), set[str]()
         for name in cfg.steps:
             step = config.build(cfg[name])
-            key, records = self.add(key, name, step, records, self.step)
-            if hasattr(step, "makes"):
-                config.add_trained(cfg, name, step, "")
-                trained.add(step.makes)
+            for rival in getattr(step, "rivals", ()):
+                self.with_rival(name, step, rival)
+            key, records = self.step_of(key, name, step, records)
+            trained |= {step.makes} if hasattr(step, "makes") else set()
             for other, node in config.metrics(cfg):
                 metric = config.build(node)
                 if (metric.records or cfg.steps[-1]) == name:
@@ -136,6 +137,23 @@ class Plan:
             benchmark = config.build(node)
             # a trained model is known by what it is trained on
             self.add(key if trained & {*benchmark.roles} else "", name, benchmark, [], self.benchmark)
+
+    def with_rival(self, name: str, step: Any, rival: str) -> None:
+        """What a step needs of its rival: the steps before it, which the study's other jobs may do too."""
+        own, self.cfg = self.cfg, config.with_rival(self.cfg, name, step.role, rival)
+        key, records, done = "", list[Record](), len(self.works)
+        for before in self.cfg.steps:
+            key, records = self.step_of(key, before, config.build(self.cfg[before]), records)
+        if self.works[done:]:
+            line = f"{name} needs the same steps with {rival} ({self.cfg[rival].name}) as {step.role}:"
+            self.works.insert(done, Work([], [line], [], []))
+        self.cfg = own
+
+    def step_of(self, given: str, name: str, step: Any, records: list[Record]) -> tuple[str, list[Record]]:
+        key, records = self.add(given, name, step, records, self.step)
+        if hasattr(step, "makes"):
+            config.add_trained(self.cfg, name, step, "")
+        return key, records
 
     def add(
         self, given: str, name: str, object: Any, records: list[Record], do: Callable[..., Work]
@@ -147,7 +165,9 @@ class Plan:
         if key not in Plan.remembered:
             with silence() if self.made_up else nullcontext():
                 Plan.remembered[key] = self.before.get(key) or do(key, name, object, records)
-        self.works.append(Plan.remembered[key])
+        if key not in self.planned:  # as of a rival that is this job's own model
+            self.planned.add(key)
+            self.works.append(Plan.remembered[key])
         return key, Plan.remembered[key].records
 
     def step(self, key: str, name: str, step: Any, records: list[Record]) -> Work:

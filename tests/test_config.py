@@ -203,7 +203,7 @@ def test_a_missing_key_stops_a_run_at_its_start_but_no_check(cfg, tmp_path, monk
         run(composed, tmp_path / "run")
     assert str(error.value).count("model gpt-4: set the environment variable OPENAI_API_KEY") == 1
     assert not (tmp_path / "run" / "steps.jsonl").exists() and not (tmp_path / "artifacts").exists()
-    assert not lacking(cfg("+experiment=smoke", "model@teacher=gpt-4", "steps=[dataset,evolution]", "metric=[]"))
+    assert not lacking(check(cfg("+experiment=smoke", "model@teacher=gpt-4", "steps=[dataset,evolution]", "metric=[]")))
 
 
 def test_a_prompt_with_an_undefined_variable_is_found_before_any_model_loads(cfg, tmp_path):

@@ -94,21 +94,18 @@ def test_a_changed_later_step_reuses_the_earlier_ones(smoke):
     assert rows["evolution"]["reused"] and not rows["respond"]["reused"]
 
 
-@pytest.mark.parametrize(
-    "override",
-    ["evolution.rounds=2", "seed=1", "evolution.breadth=false", "evolver.name=other", "evolution.sampling.top_p=0.9"],
-)
-def test_what_changes_the_outcome_changes_the_hash(smoke, override):
-    first, second = smoke(), smoke(override, name="other")
-    assert artifact(first, "evolution") != artifact(second, "evolution")
+def test_the_hash_follows_from_what_changes_the_outcome_and_from_nothing_else(smoke):
+    """Throughput and names of runs are no part of it"""
 
+    def evolved(name: str, *overrides: str) -> Path:
+        return artifact(smoke("steps=[dataset,evolution]", "metric=[]", *overrides, name=name), "evolution")
 
-@pytest.mark.parametrize(
-    "override", ["evolver.group=3", "evolver.delay_s=0.001", "+evolver.engine.batch_size=3", "name=other"]
-)
-def test_throughput_is_no_part_of_the_hash(smoke, override):
-    first, second = smoke(), smoke(override, name="other")
-    assert artifact(first, "evolution") == artifact(second, "evolution")
+    plain = evolved("plain")
+    outcome = ("evolution.rounds=2", "seed=1", "evolution.breadth=false", "evolver.name=other")
+    changed = {evolved(override, override) for override in (*outcome, "evolution.sampling.top_p=0.9")}
+    assert len(changed) == 5 and plain not in changed
+    for override in ("evolver.group=3", "evolver.delay_s=0.001", "+evolver.engine.batch_size=3", "name=other"):
+        assert evolved(override, override) == plain
 
 
 def test_batching_cannot_change_a_draw(cfg, tmp_path):
@@ -116,7 +113,10 @@ def test_batching_cannot_change_a_draw(cfg, tmp_path):
     for group in (1, 7, 512):
         where = tmp_path / str(group)
         run(
-            cfg("+experiment=smoke", f"evolver.group={group}", f"artifacts={where}/artifacts", "metric=[]"),
+            cfg(
+                *("+experiment=smoke", f"evolver.group={group}", f"artifacts={where}/artifacts", "metric=[]"),
+                "steps=[dataset,evolution]",
+            ),
             where / "run",
         )
         made.append((artifact(where / "run", "evolution") / "records.jsonl").read_bytes())

@@ -9,7 +9,7 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
@@ -17,6 +17,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from evodistill import RunError, credentials
+
+if TYPE_CHECKING:
+    from evodistill.backend import Backend
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +51,9 @@ def build(node: DictConfig) -> Any:
         raise
 
 
-def check(cfg: DictConfig) -> None:
-    """Refuse a config with missing or misspelt keys, wrong types or values, or steps and roles that it does not hold.
+def check(cfg: DictConfig) -> dict[str, Backend]:
+    """Refuse a config with missing or misspelt keys, wrong types or values, or steps and roles that it does not hold;
+    gives the models that it asks, by role, none of them loaded.
 
     Hydra refuses an unknown key on the command line but silently adds one that stands in a yaml file; binding every
     node to the signature of what it names finds those too."""
@@ -75,7 +79,7 @@ def check(cfg: DictConfig) -> None:
     check_names(cfg)
     for path, node in targets(cfg):
         bind(path, node)
-    check_steps(cfg)
+    return check_steps(cfg)
 
 
 def check_names(cfg: DictConfig) -> None:
@@ -92,8 +96,8 @@ def check_names(cfg: DictConfig) -> None:
                 raise RunError(f"the key {str(key)!r} is no name: files are called after it; use {NAMED}")
 
 
-def check_steps(cfg: DictConfig) -> None:
-    """Every step and metric can be built, and the roles and prompt variables that it names exist."""
+def check_steps(cfg: DictConfig) -> dict[str, Backend]:
+    """Every step and metric can be built, and the roles and prompt variables that it names exist; gives the models."""
     from evodistill import prompt
 
     if not isinstance(cfg.get("steps"), ListConfig) or not all(isinstance(name, str) for name in cfg.steps):
@@ -104,7 +108,7 @@ def check_steps(cfg: DictConfig) -> None:
     check_source(cfg)
     made_by = makers(cfg)
     sandboxes: set[Any] = set()  # that generated code will run in
-    fit: set[str] = set()  # roles whose model takes its settings
+    models: dict[str, Backend] = {}
     for path, item in work(cfg):
         built = build(item)
         for role in asked(built):
@@ -113,9 +117,8 @@ def check_steps(cfg: DictConfig) -> None:
                     raise RunError(f"{path} asks the role {role!r} before {cfg.steps[made_by[role]]} has made it")
             elif role not in cfg or not str(cfg[role].get("_target_", "")).startswith("evodistill.backend."):
                 raise RunError(f"{path} asks the role {role!r}, which has no model; choose one with model@{role}=NAME")
-            elif role not in fit:
-                build(cfg[role])  # refuses an address, a name or an engine's key that it could not use
-                fit.add(role)
+            elif role not in models:
+                models[role] = build(cfg[role])  # refuses an address, a name or an engine's key that it could not use
         for name, variables in dict(built.prompts).items():
             if unknown := sorted(prompt.variables(name) - set(variables)):
                 raise RunError(
@@ -128,7 +131,7 @@ def check_steps(cfg: DictConfig) -> None:
                 "name one, or null for the last"
             )
         if hasattr(built, "suits"):
-            here = {role: build(cfg[role]).on_disk for role in built.roles if role in cfg}
+            here = {role: models[role].on_disk for role in built.roles if role in models}
             built.suits({role: folder for role, folder in here.items() if folder})
         sandboxes |= {built.sandbox} if hasattr(built, "sandbox") else set()
     for sandbox in sandboxes:
@@ -136,6 +139,7 @@ def check_steps(cfg: DictConfig) -> None:
     for group in ("metric", "benchmark"):
         for name in sorted(set(map(str, cfg.get(group) or ())) - {name for name, _ in chosen(cfg, group)}):
             log.warning("%s.%s is set but not chosen: '%s=[…,%s]' chooses it", group, name, group, name)
+    return models
 
 
 def check_source(cfg: DictConfig) -> None:
@@ -168,12 +172,12 @@ def asked(built: Any) -> tuple[str, ...]:
     return (*built.roles, *getattr(built, "rivals", ()))
 
 
-def lacking(cfg: DictConfig) -> list[str]:
+def lacking(models: Mapping[str, Backend]) -> list[str]:
     """What the models that a run asks lack where it runs, a key for one, each said once. Nobody is asked for it."""
     found: dict[str, None] = {}
-    for role in dict.fromkeys(role for _, node in work(cfg) for role in asked(build(node)) if role in cfg):
+    for model in models.values():
         try:
-            build(cfg[role]).ready()
+            model.ready()
         except RunError as error:
             found[str(error)] = None
     return list(found)

@@ -98,8 +98,7 @@ def run(cfg: DictConfig, out: Path) -> dict[str, float]:
         out.mkdir(parents=True, exist_ok=True)
     write_json(out / "status.json", status)
     try:
-        config.check(cfg)
-        if lacking := config.lacking(cfg):
+        if lacking := config.lacking(config.check(cfg)):
             raise RunError("; ".join(lacking))
         measured = tracked(cfg, status, out)
         status["status"] = "completed"

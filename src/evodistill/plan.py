@@ -115,8 +115,7 @@ class Plan:
     remembered: ClassVar[dict[str, Work]] = {}  # of the job before: the next one of a study differs in one axis
 
     def __init__(self, cfg: DictConfig) -> None:
-        config.check(cfg)
-        self.lacking = config.lacking(cfg)
+        self.lacking = config.lacking(config.check(cfg))
         self.cfg = cfg = copy.deepcopy(cfg)  # what would be trained becomes a role of it
         self.before, Plan.remembered = Plan.remembered, {}
         self.works: list[Work] = []

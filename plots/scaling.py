@@ -4,11 +4,12 @@
     python -m plots.scaling runs/<study>/<time>              our own, by student and setting (a temperature), or by
                                                              model where one student was asked before and after
 
-Points are joined where all names state sizes; an order of other students would say nothing.
+Points are joined where all names state sizes, or all settings are numbers; an order of others would say nothing.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from plots import benchmark_lines as lines
@@ -38,8 +39,10 @@ def of(study: Study) -> DataFrame:
     if len(students) == 1 and len(asked := study.asked) > 1:
         results, students = before_and_after(results), asked
     rank = results["student"].astype(str).map({student: i for i, student in enumerate(students)})
-    several = results.loc[results["status"] == "completed", "setting"].nunique() > 1
-    x = results["student"].astype(str) + (", " + results["setting"].astype(str) if several else "")
+    done = results[results["status"] == "completed"]
+    x, setting = results["student"].astype(str), results["setting"].astype(str)
+    if done["setting"].nunique() > 1:
+        x = setting if done["student"].nunique() == 1 else x + ", " + setting
     table = lines.own(results.assign(x=x).iloc[rank.argsort(kind="stable")], lines.drawn_by(study))
     return table[:0] if len(iterations.of(study)) else table
 
@@ -66,7 +69,14 @@ def before_and_after(results: DataFrame) -> DataFrame:
 
 
 def draw(table: DataFrame) -> Figure:
-    sized = all(style.size(str(name)) for name in set(table["x"]))
+    names = list(dict.fromkeys(table["x"].astype(str)))
+    keys = {name.rpartition("=")[0] for name in names}
+    if len(keys) == 1 and (key := keys.pop()) and not {"=", ","} & {*key}:  # values of one setting
+        table = table.assign(x=table["x"].astype(str).str.rpartition("=")[2])
+        if numbers := all(re.fullmatch(r"-?\d+(\.\d+)?", x) for x in table["x"]):
+            table = table.sort_values("x", key=lambda x: x.astype(float), kind="stable")
+        return lines.draw(table, key, MISSING, joined=numbers)
+    sized = all(style.size(name) and "=" not in name for name in names)
     return lines.draw(table, "size of the student" if sized else "", MISSING, joined=sized)
 
 

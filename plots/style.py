@@ -201,9 +201,13 @@ def panels(rows: int, columns: int, width: float = 4.2, height: float = 2.6) -> 
 
 
 def legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
-    """One legend for the figure, above its panels."""
-    if handles:
-        figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=min(len(handles), 4))
+    """One legend for the figure, above its panels, in as many columns as its width takes."""
+    if not handles:
+        return
+    em = RC["font.size"] / 72
+    entry = (0.62 * max(map(len, handles)) + 4.8) * em  # text, the line before it, and what is between columns
+    columns = max(1, min(4, len(handles), int(figure.get_figwidth() / entry)))
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=columns)
 
 
 def empty(message: str) -> Figure:

@@ -76,6 +76,7 @@ def draw(table: DataFrame) -> Figure:
                     handles.setdefault(look.label, curve(panel, side.sort_values("step", kind="stable"), look))
                 panel.set_title(f"{trainer}: {TOLD[metric]}")
                 panel.set_xlabel("step")
+                panel.xaxis.get_major_locator().set_params(integer=True)
                 if metric == "rewards/accuracies":
                     panel.set_ylim(-0.03, 1.03)
         style.legend(figure, handles)

@@ -60,3 +60,16 @@ def test_a_dollar_in_a_name_is_a_dollar():
     with style.styled():
         figure = style.empty("costs $5 and $ more_than_{that")
     assert b"PNG" in style.render(figure, "png")[:8]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9])
+def test_a_legend_of_long_names_stays_in_its_figure(n: int):
+    with style.styled():
+        figure, [[axes]] = style.panels(1, 1)
+        handles = {f"selection=perplexity of {number}": axes.plot([0, 1])[0] for number in range(n)}
+        style.legend(figure, handles)
+        style.render(figure, "png")
+        [legend] = figure.legends
+        box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+    assert len(legend.get_texts()) == n

@@ -48,6 +48,9 @@ DIRECTION = {
     "ifd": "the answers are harder to follow from the instructions",
 }
 
+# values of a record that depend on how many others it is measured among: no comparison but at equal n
+AMONG = ("neighbour_distance", "neighbour_squared_l2", "neighbour_repeats")
+
 MATCHED = ("seed", "evolver", "teacher", "student", "judge")  # what the runs of a pair must have in common
 BENCHMARK = "benchmark"  # the operation in the score rows of one
 CANNOT_TELL = "cannot tell"
@@ -95,7 +98,10 @@ def compare(scores: DataFrame, factor: str = "evolver", order: Sequence[str] = (
                 pairs = pair(
                     sides.get(a, group[:0]), sides.get(b, group[:0]), factor, cell | {"a": a, "b": b}, warnings
                 )
-                made.append(cell | {"a": a, "b": b} | difference(pairs, cell | {"a": a, "b": b}))
+                row = cell | {"a": a, "b": b} | difference(pairs, cell | {"a": a, "b": b})
+                if cell["metric"] in AMONG and not equally_many(sides, row, warnings):
+                    row["winner"] = CANNOT_TELL
+                made.append(row)
     table = pd.DataFrame(made, columns=list(COLUMNS))
     table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
     table.attrs["warnings"] = list(warnings.said)
@@ -138,6 +144,24 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
             "of how much they differ, so intervals are wide"
         )
     return joined
+
+
+def equally_many(sides: dict[Any, DataFrame], row: dict[str, Any], warnings: Warnings) -> bool:
+    """Whether each run of both sides has measured as many records."""
+    found = {
+        level: sides[level].dropna(subset="value").groupby("run", observed=True).size()
+        for level in (row["a"], row["b"])
+        if level in sides
+    }
+    most, least = (pick(max(n, default=0) for n in found.values()) for pick in (max, min))
+    if most == least:
+        return True
+    told = " and ".join(f"{max(n, default=0)} of {level}" for level, n in found.items())
+    warnings.add(
+        f"round {row['round']} · {row['metric']}: measured among {told}, and neighbours are the nearer the more there "
+        f"are: nothing follows; metric.diversity.n={least} measures equally many"
+    )
+    return False
 
 
 def per_unit(side: DataFrame, matched: list[str]) -> Series:
@@ -221,6 +245,8 @@ def certainty(row: Any) -> str:
     if row.winner == CANNOT_TELL:
         if row.n_pairs < FEW_PAIRS:
             return f"{row.n_pairs} {'pair is' if row.n_pairs == 1 else 'pairs are'} too few"
+        if row.ci_low > 0 or row.ci_high < 0:
+            return "measured among unequal numbers of records"
         seen = f"; {number(row.detectable)} would have been seen" if row.detectable > 0 else ""
         return f"the interval holds 0{seen}"
     if row.p_holm <= 0.05:

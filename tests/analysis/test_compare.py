@@ -179,3 +179,20 @@ def test_numbers_for_people(value: float | None, text: str):
 
 def test_a_signed_number_shows_its_plus():
     assert [number(value, sign=True) for value in (1.5, 0.0, -1.5, 2e-9)] == ["+1.5", "0", "−1.5", "+2.0e−09"]
+
+
+def test_neighbours_are_compared_among_equally_many_records_alone(tmp_path: Path):
+    """DV6: distances fall with the number of records, so the side that lost more of them would win"""
+    name = "neighbour_distance"
+    for level, n in (("small-1b", 8), ("large-70b", 12)):
+        rows = [score(f"s{k}", 1, 0.8 - 0.05 * n - 0.001 * k, name) for k in range(n)]
+        write_job(tmp_path / level, level, {name: rows})
+    [row] = compare(scores(tmp_path), order=ORDER).itertuples(index=False)
+    assert row.n_pairs == 8 and row.ci_low > 0
+    assert row.winner == CANNOT_TELL and certainty(row) == "measured among unequal numbers of records"
+    [said] = compare(scores(tmp_path), order=ORDER).attrs["warnings"]
+    assert "measured among 8 of small-1b and 12 of large-70b" in said and "metric.diversity.n=8" in said
+    equal = [score(f"s{k}", 1, 0.2 + 0.001 * k, name) for k in range(8)]
+    write_job(tmp_path / "large-70b", "large-70b", {name: equal})
+    table = compare(scores(tmp_path), order=ORDER)
+    assert table.iloc[0]["winner"] == "small-1b" and not table.attrs["warnings"]

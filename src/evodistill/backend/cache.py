@@ -181,12 +181,12 @@ class Cached(Backend):
         if not wanted:
             return
         todo = list(wanted)
-        with Progress(self.name, len(todo), done_before=len(hits)) as progress:
+        with Progress(self.name, len(todo), self.usage, done_before=len(hits)) as progress:
             for group in ask([wanted[key][0] for key in todo]):
                 self.cache.put([(todo[number], pack(value)) for number, value in group if not failure(value)])
                 for _, value in group:
                     self.count(value)
-                progress.advance(len(group), self.usage)
+                progress.advance(len(group))
                 yield [(position, value) for number, value in group for position in wanted[todo[number]]]
 
     def count(self, value: Completion | Logprobs | np.ndarray | Rewarded | Classified) -> None:

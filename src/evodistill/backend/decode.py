@@ -21,7 +21,6 @@ from evodistill.backend import Completion, Sampling
 
 ROOM = 128  # positions by which a key-value cache grows
 WORTH_SHARING = 64  # tokens that need not be read, from which on a pass of its own over a shared prefix pays
-ALIVE = 8  # steps after which a batch in which no row has ended is heard of
 NUCLEUS = 256  # most probable tokens looked at first when top_p < 1; more where they hold less than top_p
 
 
@@ -61,8 +60,7 @@ def decode(
     sampling: Sampling,
     ends: Collection[int],
 ) -> Iterator[list[tuple[int, Completion]]]:
-    """Yield the rows of one batch as they end, and now and then nothing, as a sign of life. `ends` are the token ids a
-    model ends its answer with."""
+    """Yield the rows of one batch as they end. `ends` are the token ids a model ends its answer with."""
     device = model.device
     uniforms = torch.stack([uniform(row.seed, sampling) for row in rows]).to(device)
     cache = Cache(layer_class_to_replicate=RoomyLayer)
@@ -80,7 +78,7 @@ def decode(
             row.done = ending(tokenizer, row, sampling, ends)
             if row.done:
                 ended.append((row.position, row.done))
-        if ended or step % ALIVE == 0:
+        if ended:
             yield ended
         alive = [number for number, row in enumerate(rows) if not row.done]
         if not alive:

@@ -154,7 +154,7 @@ def equally_many(sides: dict[Any, DataFrame], row: dict[str, Any], warnings: War
         if level in sides
     }
     most, least = (pick(max(n, default=0) for n in found.values()) for pick in (max, min))
-    if most == least:
+    if most == least or not least:  # a side without values is said elsewhere
         return True
     told = " and ".join(f"{max(n, default=0)} of {level}" for level, n in found.items())
     warnings.add(

@@ -186,7 +186,6 @@ def test_a_missing_package_is_one_line(monkeypatch, settings, gone, message):
 
 def test_fsdp_that_would_be_left_out_is_refused(monkeypatch):
     """accelerate trains whole copies on a CPU, and one process has nobody to share with"""
-    pytest.importorskip("trl")
     for gpus, n in ((False, 2), (True, 1)):
         monkeypatch.setattr("torch.cuda.is_available", lambda gpus=gpus: gpus)
         with pytest.raises(RunError, match=r"engine.fsdp shares the weights of several GPUs"):

@@ -49,7 +49,7 @@ def test_the_second_machine_joins_by_the_command_that_the_log_shows(base, alone,
         """Reads the log of the first, as a user does."""
         while not (lines := [line for line in caplog.messages if "on each other machine run" in line]):
             time.sleep(0.1)
-        command = lines[0].split("python ", 1)[1].replace("K", "1").split()
+        command = lines[0].split("python ", 1)[1].replace("--machine_rank K", "--machine_rank 1").split()
         others.append(subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300))
 
     joins = threading.Thread(target=second, daemon=True)

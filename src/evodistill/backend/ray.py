@@ -208,11 +208,11 @@ class Ray(Backend):
             short = [what for what, number in needed.items() if number > free.get(what, 0) + 1e-6]
             if not short:
                 return
-            never = any(needed[what] > total.get(what, 0) for what in short)
+            never = [what for what in short if needed[what] > total.get(what, 0)]
             if never or time.monotonic() > deadline:
                 told = ", ".join(
                     f"{needed[what]:g} {what} of {total.get(what, 0):g}, {free.get(what, 0):g} of them free"
-                    for what in short
+                    for what in never or short
                 )
                 raise RunError(
                     f"model {self.name}: {self.replicas} copies need {told}; lower replicas, gpus or cpus, "

@@ -2,9 +2,10 @@
 
     slurm.install(folder)  gives the PATH to run under; a minute of Slurm lasts $SLURM_MINUTE seconds
 
-A job that has used up its time less its signal delay is sent the signal that its script asks for, and killed at the end
-of its time. One that was requeued meanwhile starts again, as the same job, with a little more time than before: on a
-busy machine the first starts may not be enough for its imports.
+A job that has used up its time less its signal delay is sent the signal that its script asks for. One that was requeued
+by that starts again, as the same job, and has all the time it needs: a second signal may come while submitit saves the
+result, which it does not survive. For the same reason time counts from where the job has written $SLURM_AT_WORK: on a
+busy machine imports take longer than all the rest.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-PATIENCE = 1.2  # times the time of the start before
+PATIENCE = 60.0  # seconds until a job that was told to end is killed: putting it back takes commands that start slowly
 HERE = Path(os.environ.get("SLURM_STUB", "."))
 
 
@@ -70,25 +72,31 @@ def attend(job: dict, task: int, array: bool) -> None:
         told |= {"SLURM_ARRAY_JOB_ID": job["number"], "SLURM_ARRAY_TASK_ID": str(task)}
     minute = float(os.environ["SLURM_MINUTE"])
     warned, delay = job["flags"]["signal"].split("@")
-    delay = int(delay) / 60 * minute
-    # killed later than Slurm would: on a busy machine the commands that put a job back take seconds to start
-    times = [int(job["flags"]["time"]) * minute - delay, 8 * delay]
-    while True:
-        (HERE / f"requeue-{name}").unlink(missing_ok=True)
-        with (HERE / f"starts-{name}").open("a") as starts:
-            starts.write(f"{time.time()}\n")
-        process = subprocess.Popen(["bash", job["script"]], env=os.environ | told | {"SLURM_STUB_NAME": name})
-        for seconds, number in zip(times, (getattr(signal, f"SIG{warned}"), signal.SIGKILL), strict=True):
-            try:
-                process.wait(seconds)
-                break
-            except subprocess.TimeoutExpired:
-                os.kill(int((HERE / f"pid-{name}").read_text()), number)
-        process.wait()
-        times = [PATIENCE * seconds for seconds in times]
-        if not (HERE / f"requeue-{name}").exists():
-            (HERE / f"done-{name}").touch()
-            return
+    told |= {"SLURM_STUB_NAME": name}
+    if start(job, name, told, int(job["flags"]["time"]) * minute - int(delay) / 60 * minute, f"SIG{warned}"):
+        start(job, name, told)
+    (HERE / f"done-{name}").touch()
+
+
+def start(job: dict, name: str, told: dict[str, str], seconds: float | None = None, warned: str = "") -> bool:
+    """Whether the job was put back into the queue before it ended, told to end after so many seconds of work."""
+    with (HERE / f"starts-{name}").open("a") as starts:
+        starts.write(f"{time.time()}\n")
+    process = subprocess.Popen(["bash", job["script"]], env=os.environ | told)
+    output = HERE / f"output-{name}"
+    while process.poll() is None and not (output.exists() and os.environ["SLURM_AT_WORK"] in output.read_text()):
+        time.sleep(0.1)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    if process.poll() is None:
+        told_to_end = int((HERE / f"pid-{name}").read_text())
+        os.kill(told_to_end, getattr(signal, warned))
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.kill(told_to_end, signal.SIGKILL)
+            process.wait()
+    return (HERE / f"requeue-{name}").exists()
 
 
 def srun(*words: str) -> None:
@@ -99,6 +107,9 @@ def srun(*words: str) -> None:
     for option, standard in (("--output", 1), ("--error", 2)):
         path = options[option].replace("%A_%a", name).replace("%j", name).replace("%t", "0")
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), standard)
+        if standard == 1:
+            (HERE / f"output-{name}").unlink(missing_ok=True)
+            (HERE / f"output-{name}").symlink_to(path)
     (HERE / f"pid-{name}").write_text(str(os.getpid()))
     os.execvp(command[0], command)
 

@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-c
 quickstart: .venv/installed
 	$(BIN)/python run.py -m +experiment=quickstart +study=quickstart
 
-# two tests at once, each on one thread; engines that take the machine for themselves one after another
+# two tests at once, each on one thread; vLLM starts beside Ray
 PYTEST := $(BIN)/python -m pytest
 PAIRED := OMP_NUM_THREADS=1 $(PYTEST) --numprocesses=2 --dist=worksteal
 
@@ -17,7 +17,7 @@ test: .venv/dev
 
 test-all: .venv/dev .venv/vllm .venv/train
 	$(PAIRED) -m "(slow or browser) and not vllm and not ray"
-	$(PYTEST) -m "vllm or ray"
+	$(PYTEST) --numprocesses=2 --dist=loadfile -m "vllm or ray"
 
 figures: .venv/installed
 	$(BIN)/python -m plots

@@ -2,39 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 from evodistill import prompt
 from evodistill.backend import Backend, Sampling, chat
 from evodistill.metric import Score
+from evodistill.metric.agreement import agreement
 from evodistill.parse import Parsed
 from evodistill.record import Record
-
-T = TypeVar("T")
 
 VARIABLES = ("instruction", "input")  # the input is part of what is judged (CR3)
 
 
-def judged(
-    records: Sequence[Record],
-    judge: Backend,
-    sampling: Sampling,
-    template: str,
-    parse: Callable[[str], Parsed[T]],
-    score: Callable[[Record, T | None], Score],
-) -> list[Score]:
-    """One score per record, in order; the raw reply is kept where there is no value."""
-    chats = [chat(prompt.render(template, instruction=record.instruction, input=record.input)) for record in records]
-    out = []
-    for record, reply in zip(records, judge.generate(chats, sampling), strict=True):
-        parsed: Parsed[T] = Parsed(reason="no_reply") if reply.error else parse(reply.text)
-        made = score(record, parsed.value)
-        if parsed.reason:
-            made = replace(made, label=None, reason=parsed.reason, raw=reply.error or reply.text)
-        out.append(made)
-    return out
+@dataclass(frozen=True)
+class Judged:
+    """One value of each record, `VALUE`, from one reply. With a `second` judge also `VALUE_second`, and for each round
+    `VALUE_kappa`, how far the two agree."""
+
+    model: str  # role that judges
+    second: str | None = None  # role that judges as well
+    records: str | None = None  # step whose records are measured; null = the last
+    prompt: str = ""
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=16))
+
+    VALUE: ClassVar[str]
+    streams: ClassVar[bool] = True
+
+    def parse(self, reply: str) -> Parsed[Any]:
+        raise NotImplementedError
+
+    def score(self, record: Record, found: Any) -> Score:
+        """`found` is what `parse` gave, None where it gave a reason."""
+        raise NotImplementedError
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (self.model, self.second) if self.second else (self.model,)
+
+    @property
+    def prompts(self) -> dict[str, tuple[str, ...]]:
+        return {self.prompt: VARIABLES}
+
+    def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Score]:
+        scores = self.judge(records, models[self.model])
+        return beside(scores, self.judge(records, models[self.second]), self.VALUE) if self.second else scores
+
+    def whole(self, records: Collection[Record], scores: Collection[Score]) -> dict[str, dict[int, dict[str, Any]]]:
+        if not self.second:
+            return {}
+        return {f"{self.VALUE}_kappa": agreement(scores, self.VALUE, f"{self.VALUE}_second")}
+
+    def judge(self, records: Sequence[Record], judge: Backend) -> list[Score]:
+        """One score per record, in order; the raw reply is kept where there is no value."""
+        texts = [prompt.render(self.prompt, instruction=record.instruction, input=record.input) for record in records]
+        out = []
+        for record, reply in zip(records, judge.generate([chat(text) for text in texts], self.sampling), strict=True):
+            parsed: Parsed[Any] = Parsed(reason="no_reply") if reply.error else self.parse(reply.text)
+            made = self.score(record, parsed.value)
+            if parsed.reason:
+                made = replace(made, label=None, reason=parsed.reason, raw=reply.error or reply.text)
+            out.append(made)
+        return out
 
 
 def beside(scores: Sequence[Score], others: Sequence[Score], name: str) -> list[Score]:

@@ -18,11 +18,12 @@ from wheels import CHATML, tiny_gguf
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_converted_file_keeps_what_gguf_says_of_it(tmp_path: Path) -> None:
+def test_a_converted_file_keeps_what_gguf_says_of_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     convert(tiny_gguf(tmp_path / "tiny.gguf"), tmp_path)
+    assert "\r" not in capfd.readouterr().err, "no bar in a log"
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
     assert model.dtype == torch.bfloat16

@@ -6,6 +6,7 @@ splitting of digits that SmolLM's tokenizer was trained with, the context length
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +36,13 @@ def convert(file: Path, folder: Path) -> None:
     """Write `file` as a transformers folder into the existing `folder`. Needs about five times its size in memory."""
     import torch
     from safetensors import SafetensorError
+    from tqdm.auto import tqdm
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
+    from transformers import modeling_gguf_pytorch_utils as reader
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # control characters in every log
+    reader.tqdm = partial(tqdm, disable=None)  # one that is left: for a terminal alone
     where = {"gguf_file": file.name, "local_files_only": True}
     model = AutoModelForCausalLM.from_pretrained(
         file.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16, **where

@@ -42,7 +42,7 @@ def convert(file: Path, folder: Path) -> None:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # control characters in every log
-    reader.tqdm = partial(tqdm, disable=None)  # one that is left: for a terminal alone
+    setattr(reader, "tqdm", partial(tqdm, disable=None))  # noqa: B010 - a bar that is left: for a terminal alone
     where = {"gguf_file": file.name, "local_files_only": True}
     model = AutoModelForCausalLM.from_pretrained(
         file.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16, **where

@@ -77,6 +77,21 @@ def test_near_duplicates_of_the_parent_are_found():
     assert Eliminator().reason(parent, parent.replace("simple", "plain"))[0] == "near_duplicate_parent"
 
 
+@pytest.mark.parametrize(
+    ("parent", "child", "reason"),
+    [
+        ("Summarise the text in one sentence.", "Summarize the text in one sentence!", "near_duplicate_parent"),
+        ("Name the colour of each text.", "Name the color of each texts.", "near_duplicate_parent"),
+        ("What is 17 times 23?", "What is 17 times 24?", ""),
+        ("Name three teas.", "Name three green teas.", ""),
+        ("Name a short poem.", "Name a long poem.", ""),
+        ("写一首诗", "写一首歌", ""),
+    ],
+)
+def test_a_word_spelled_otherwise_is_no_rewrite(parent, child, reason):
+    assert Eliminator().reason(parent, child)[0] == reason
+
+
 def test_code_and_tables_of_the_parent_must_stay():
     assert (
         Eliminator().reason(CODE, "Fix the function that should add two numbers and explain what was wrong with it.")[0]

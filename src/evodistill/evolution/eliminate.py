@@ -68,6 +68,7 @@ DIRECTIVE = re.compile(
 )
 PERMUTATIONS, BANDS, SEED = 120, 10, 0  # of MinHash: proposes pairs of Jaccard 0.9 with 96 %, of 0.95 with 99.9 %
 CANDIDATES = 200
+RESPELLED = 0.8  # of the letters of two words that are one in two spellings: "colour" and "color" have 0.91
 KEPT = 0.5  # a child this similar to its parent is in its language: detection, the dearest rule, is for the others
 STOP_WORDS = frozenset(
     """
@@ -127,6 +128,8 @@ class Eliminator:
         similarity = Indel.normalized_similarity(parents, words)
         if similarity > self.max_similarity:
             return "near_duplicate_parent", f"similarity {similarity:.3f}"
+        if respelled(parents, words):
+            return "near_duplicate_parent", "only the spelling differs"
         low, high = self.min_length_ratio * len(parents), self.max_length_ratio * len(parents) + self.length_slack
         if not low <= len(words) <= high:
             return "length_ratio", f"{len(words)} words, the parent has {len(parents)}"
@@ -140,6 +143,15 @@ class Eliminator:
             if old != new and min(sure, surer) >= self.language_confidence:
                 return "changed_language", f"{old} to {new}"
         return "", ""
+
+
+def respelled(words: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether they differ in a few letters of a word: "summarise" and "summarize", "texts" and "text". A number that
+    differs is another task."""
+    return len(words) == len(others) and all(
+        word == other or (word.isalpha() and other.isalpha() and Indel.normalized_similarity(word, other) >= RESPELLED)
+        for word, other in zip(words, others, strict=True)
+    )
 
 
 def answered(parent: str, child: str, answer: str) -> str:

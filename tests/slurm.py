@@ -4,8 +4,8 @@
 
 A job that has used up its time less its signal delay is sent the signal that its script asks for. One that was requeued
 by that starts again, as the same job, and has all the time it needs: a second signal may come while submitit saves the
-result, which it does not survive. For the same reason time counts from where the job has written $SLURM_AT_WORK: on a
-busy machine imports take longer than all the rest.
+result, which it does not survive. Time counts from where the job has written $SLURM_AT_WORK: on a busy machine imports
+take longer than all the rest.
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ def test_near_duplicates_of_the_parent_are_found():
         ("Summarise the text in one sentence.", "Summarize the text in one sentence!", "near_duplicate_parent"),
         ("Name the colour of each text.", "Name the color of each texts.", "near_duplicate_parent"),
         ("What is 17 times 23?", "What is 17 times 24?", ""),
+        ("List three possible orders.", "List three impossible orders.", ""),
         ("Name three teas.", "Name three green teas.", ""),
         ("Name a short poem.", "Name a long poem.", ""),
         ("写一首诗", "写一首歌", ""),

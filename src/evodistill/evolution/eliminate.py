@@ -129,7 +129,7 @@ class Eliminator:
         if similarity > self.max_similarity:
             return "near_duplicate_parent", f"similarity {similarity:.3f}"
         if respelled(parents, words):
-            return "near_duplicate_parent", "only the spelling differs"
+            return "near_duplicate_parent", "a few letters differ"
         low, high = self.min_length_ratio * len(parents), self.max_length_ratio * len(parents) + self.length_slack
         if not low <= len(words) <= high:
             return "length_ratio", f"{len(words)} words, the parent has {len(parents)}"
@@ -146,12 +146,14 @@ class Eliminator:
 
 
 def respelled(words: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether they differ in a few letters of a word: "summarise" and "summarize", "texts" and "text". A number that
-    differs is another task."""
-    return len(words) == len(others) and all(
-        word == other or (word.isalpha() and other.isalpha() and Indel.normalized_similarity(word, other) >= RESPELLED)
-        for word, other in zip(words, others, strict=True)
-    )
+    """Whether words differ in a few letters alone: "summarise" and "summarize", "texts" and "text". Another number is
+    another task, and so is another beginning: "even" and "uneven"."""
+
+    def same(word: str, other: str) -> bool:
+        letters = word.isalpha() and other.isalpha() and word[0] == other[0]
+        return word == other or (letters and Indel.normalized_similarity(word, other) >= RESPELLED)
+
+    return len(words) == len(others) and all(map(same, words, others))
 
 
 def answered(parent: str, child: str, answer: str) -> str:

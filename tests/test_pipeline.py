@@ -218,6 +218,8 @@ def test_a_killed_run_goes_on_repeats_nothing_and_ends_the_same(undisturbed, tmp
         process.send_signal(signal.SIGKILL)
         process.wait()
         before = finished(tmp_path)
+    (tmp_path / "run" / "scores").mkdir(exist_ok=True)
+    (tmp_path / "run" / "scores" / ".complexity_rate.jsonl.1.tmp").write_text("killed while it was written")
     subprocess.run(command(tmp_path), cwd=ROOT, check=True, capture_output=True)
     asked = sum(row["requests"] for row in read_jsonl(tmp_path / "run" / "steps.jsonl"))
     assert before > 0, "the kills came too early to prove anything"

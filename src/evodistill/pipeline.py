@@ -25,7 +25,7 @@ from evodistill.follow import followed
 from evodistill.metric import Score
 from evodistill.models import Models
 from evodistill.record import Made, Record, digest, read_jsonl, split, to_line
-from evodistill.store import Store, named_errors, write_json, write_lines
+from evodistill.store import Store, clean, named_errors, write_json, write_lines
 from evodistill.stream import Rows, Seen, Spool, portions
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ def run(cfg: DictConfig, out: Path) -> dict[str, float]:
     status |= results.facts(cfg) | {"version": __version__} | provenance.source() | provenance.environment()
     with named_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+        clean(out)
     write_json(out / "status.json", status)
     try:
         if lacking := config.lacking(config.check(cfg)):

@@ -72,8 +72,7 @@ class Store:
                 except BlockingIOError:
                     log.info("%s is being made by another job: waiting for it", folder.name)
                     fcntl.flock(file, fcntl.LOCK_EX)
-                for stale in folder.glob(f".*{TEMP}"):  # of a process that was killed while it wrote
-                    stale.unlink(missing_ok=True)
+                clean(folder)
             yield
 
     def write(
@@ -89,6 +88,12 @@ class Store:
             whole = {**manifest, "files": written, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
             write_text(folder / "manifest.json", to_json(whole, indent=1) + "\n")
         return whole
+
+
+def clean(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote left in a folder that nobody else writes to now."""
+    for stale in folder.rglob(f".*{TEMP}"):
+        stale.unlink(missing_ok=True)
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -54,7 +54,7 @@ AMONG = ("neighbour_distance", "neighbour_squared_l2", "neighbour_repeats")
 MATCHED = ("seed", "evolver", "teacher", "student", "judge")  # what the runs of a pair must have in common
 BENCHMARK = "benchmark"  # the operation in the score rows of one
 CANNOT_TELL = "cannot tell"
-FEW_PAIRS = 6  # 2 / 2^5 = 0.0625: below six pairs no two-sided sign-flip p can reach 0.05
+FEW_PAIRS = 6  # 2 / 2^5 = 0.0625: where fewer pairs differ no two-sided sign-flip p can reach 0.05
 FEW_RUNS = 6  # t of 5 degrees of freedom is 2.6, of 2 it is 4.3, of 1 it is 12.7
 
 
@@ -90,15 +90,18 @@ def compare(scores: DataFrame, factor: str = "evolver", order: Sequence[str] = (
         warnings.add(f"only one {factor} ({', '.join(levels) or 'none'}): nothing to compare")
     groups = [name for name in ("dataset", "evolution") if name != factor] + ["round", "metric"]
     made = []
-    for key, group in scores.groupby(groups, observed=True, sort=True):
+    for key, rows in scores.groupby(groups, observed=True, sort=True):
         cell = {"dataset": "", "evolution": ""} | dict(zip(groups, key, strict=True))
-        sides = dict(list(group.groupby(factor, observed=True)))
+        sides = dict(list(rows.groupby(factor, observed=True)))
         for a, b in combinations(levels, 2):
             if a in sides or b in sides:
-                pairs = pair(
-                    sides.get(a, group[:0]), sides.get(b, group[:0]), factor, cell | {"a": a, "b": b}, warnings
-                )
+                pairs = pair(sides.get(a, rows[:0]), sides.get(b, rows[:0]), factor, cell | {"a": a, "b": b}, warnings)
                 row = cell | {"a": a, "b": b} | difference(pairs, cell | {"a": a, "b": b})
+                if row["n_pairs"] and (differ := row["wins"] + row["losses"]) < FEW_PAIRS:
+                    warnings.add(
+                        f"{where(cell)}: {differ} of {row['n_pairs']} seeds differ between {a} and {b}; "
+                        f"with fewer than {FEW_PAIRS} no p below 0.05 is possible"
+                    )
                 if cell["metric"] in AMONG and not equally_many(sides, row, warnings):
                     row["winner"] = CANNOT_TELL
                 made.append(row)
@@ -112,11 +115,11 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
     """Columns a, b: one row per root seed and matched run that has a value on both sides."""
     import pandas as pd
 
-    group = " · ".join(cell[name] for name in ("dataset", "evolution") if cell[name]) or "the study"
-    where = f"{group} · round {cell['round']} · {cell['metric']}"
     for level, side in ((cell["a"], a), (cell["b"], b)):
         if side["value"].notna().sum() == 0:
-            warnings.add(f"{where}: {level} has no {'parsed score' if len(side) else 'completed job with this metric'}")
+            warnings.add(
+                f"{where(cell)}: {level} has no {'parsed score' if len(side) else 'completed job with this metric'}"
+            )
     a, b = a[a["value"].notna()], b[b["value"].notna()]
     matched = []
     for name in MATCHED:
@@ -127,23 +130,30 @@ def pair(a: DataFrame, b: DataFrame, factor: str, cell: dict[str, Any], warnings
             # no run to match on: pair anyway, but say that two things differ
             warnings.add(f"{cell['a']} and {cell['b']} also differ in {name} ({listed(of_a)} against {listed(of_b)})")
         elif of_a and of_b and (alone := of_a ^ of_b):
-            warnings.add(f"{group}: {name} {listed(alone)} ran for only one of {cell['a']} and {cell['b']}: left out")
+            warnings.add(
+                f"{group(cell)}: {name} {listed(alone)} ran for only one of {cell['a']} and {cell['b']}: left out"
+            )
             matched.append(name)
         else:
             matched.append(name)
     joined = pd.concat({"a": per_unit(a, matched), "b": per_unit(b, matched)}, axis=1, join="inner")
-    pairs = joined.groupby(level="seed_id", observed=True).size()
-    if 0 < len(pairs) < FEW_PAIRS:
-        warnings.add(f"{where}: {len(pairs)} pairs; with fewer than {FEW_PAIRS} no p below 0.05 is possible")
-    elif len(a) and len(b) and not len(pairs):
-        warnings.add(f"{where}: {cell['a']} and {cell['b']} share no seed")
+    if len(a) and len(b) and not len(joined):
+        warnings.add(f"{where(cell)}: {cell['a']} and {cell['b']} share no seed")
     runs = joined.index.get_level_values("seed").nunique() if "seed" in matched else 1
     if 1 < runs < FEW_RUNS:
         warnings.add(
-            f"{group}: {runs} random seeds; with fewer than {FEW_RUNS} little is known "
+            f"{group(cell)}: {runs} random seeds; with fewer than {FEW_RUNS} little is known "
             "of how much they differ, so intervals are wide"
         )
     return joined
+
+
+def group(cell: dict[str, Any]) -> str:
+    return " · ".join(cell[name] for name in ("dataset", "evolution") if cell[name]) or "the study"
+
+
+def where(cell: dict[str, Any]) -> str:
+    return f"{group(cell)} · round {cell['round']} · {cell['metric']}"
 
 
 def equally_many(sides: dict[Any, DataFrame], row: dict[str, Any], warnings: Warnings) -> bool:
@@ -178,8 +188,11 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     """The statistics of one row. Draws depend on the row's names and nothing else: not on the order or number of
     other rows. With several random seeds all of them take these for a sample too; signed ranks and McNemar cannot."""
     nan = float("nan")
-    matched = pairs
-    pairs = matched.groupby(level="seed_id", observed=True).mean()
+    by_run = pairs.groupby(
+        level=[name for name in ("seed_id", "seed") if name in pairs.index.names], observed=True
+    ).mean()
+    n_runs = by_run.index.get_level_values("seed").nunique() if "seed" in by_run.index.names else 1
+    pairs = by_run.groupby(level="seed_id", observed=True).mean()
     a, b = pairs["a"].to_numpy(float), pairs["b"].to_numpy(float)
     d = a - b
     d[np.abs(d) <= 1e-12 * np.maximum(np.abs(a), np.abs(b))] = (
@@ -187,17 +200,16 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     )
     name = {key: str(value) for key, value in cell.items()}
     rng = np.random.default_rng(int(digest(name), 16))
-    n_runs = matched.index.get_level_values("seed").nunique() if "seed" in matched.index.names else 1
     if n_runs > 1:
-        by_run = (matched["a"] - matched["b"]).groupby(level=["seed_id", "seed"], observed=True).mean().unstack("seed")
-        table = by_run.to_numpy(float)
+        table = (by_run["a"] - by_run["b"]).unstack("seed").to_numpy(float)
         low, high = crossed_interval(table)
         p, p_ranks, p_binary, seen = crossed_p(table), nan, nan, crossed_detectable(table)
         p = sign_flip_p(d, rng) if p != p and low == high else p  # the runs are equal
     else:
         low, high = bca_interval(d, rng)
         p, p_ranks, p_binary, seen = sign_flip_p(d, rng), wilcoxon_p(d), mcnemar_p(a, b), detectable(d)
-    enough = len(d) >= FEW_PAIRS  # of fewer the interval is little more than from the least to the largest
+    # of fewer the interval is little more than from the least to the largest, and ties narrow it
+    enough = np.count_nonzero(d) >= FEW_PAIRS
     return {
         "n_pairs": len(d),
         "mean_a": a.mean() if len(d) else nan,
@@ -243,8 +255,9 @@ def certainty(row: Any) -> str:
     if not row.n_pairs:
         return "nothing to compare"
     if row.winner == CANNOT_TELL:
-        if row.n_pairs < FEW_PAIRS:
-            return f"{row.n_pairs} {'pair is' if row.n_pairs == 1 else 'pairs are'} too few"
+        differ = row.wins + row.losses
+        if differ < FEW_PAIRS:
+            return f"too few of {row.n_pairs} seeds differ: {differ or 'none'}"
         if row.ci_low > 0 or row.ci_high < 0:
             return "measured among unequal numbers of records"
         seen = f"; {number(row.detectable)} would have been seen" if row.detectable > 0 else ""

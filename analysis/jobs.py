@@ -17,6 +17,7 @@ from typing import Any
 
 from analysis.axes import settings
 from evodistill import RunError
+from evodistill.credentials import redacted
 
 FACTS = ("study", "run", "status", "seed", "dataset", "evolution", "evolver", "teacher", "student", "judge", "setting")
 
@@ -54,7 +55,8 @@ class Job:
 
     def locate(self, path: str) -> Path:
         """Artifact paths may be relative to the directory the run was started in, which Hydra wrote down."""
-        started_in = self.hydra("hydra").get("hydra", {}).get("runtime", {}).get("cwd", "")
+        runtime = plain(plain(plain(self.hydra("hydra")).get("hydra")).get("runtime"))
+        started_in = str(runtime.get("cwd", ""))
         here, there = Path(path), Path(started_in) / path
         return there if there.exists() and not here.exists() else here
 
@@ -103,18 +105,17 @@ def read_job(folder: Path) -> Job:
         if not more:
             named = frozenset(plain(told.get("metrics")))
             metrics, more = summaries(plain(told.get("metrics")))
-            rounds = {
-                number: counts for number, counts in plain(told.get("rounds")).items() if isinstance(counts, dict)
-            }
+            rounds, lost = counted(plain(told.get("rounds")))
+            more += lost
         problems += more
     _, more = read_lines(folder / "steps.jsonl", ("step", "path"))
     problems += more
     return Job(
         folder=folder,
         facts=facts,
-        error=str(status.get("error") or ""),
+        error=redacted(str(status.get("error") or "")),  # tables and reports are sent on
         started=str(status.get("started") or ""),
-        seconds=status.get("seconds"),
+        seconds=seconds if isinstance(seconds := status.get("seconds"), int | float) else None,
         metrics=metrics,
         rounds=rounds,
         named=named,
@@ -156,6 +157,20 @@ def summaries(found: dict[str, Any]) -> tuple[dict[str, dict[str, dict[str, Any]
     }
     lost = [metric for metric in found if metric not in kept]
     return kept, [f"metrics.json: {', '.join(lost)} is of another shape and was left out"] if lost else []
+
+
+def counted(found: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """(round → its counts, problems); what is of another shape is left out."""
+    kept = {
+        number: counts
+        for number, counts in found.items()
+        if number.isdigit()
+        and isinstance(counts, dict)
+        and all(isinstance(counts.get(key, 0), int) for key in ("made", "rejected"))
+        and isinstance(counts.get("reasons", {}), dict)
+    }
+    lost = [number for number in found if number not in kept]
+    return kept, [f"metrics.json: counts of round {number} are of another shape and were left out" for number in lost]
 
 
 def read_json(path: Path) -> tuple[dict[str, Any], list[str]]:

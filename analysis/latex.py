@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.files import write_whole
+from analysis.files import read_csv, write_whole
 from evodistill import RunError
 from plots import style
 
@@ -100,10 +100,8 @@ def own(table: DataFrame) -> DataFrame:
     if not (cells.size() > 1).any():
         return done[COLUMNS].assign(runs=1)
     # several runs: no interval would be that of one of them
-    runs = cells["value"].agg(["mean", "sem", "count"]).reset_index()
-    from scipy.stats import t
-
-    half = runs["sem"] * t.ppf(0.975, (runs["count"] - 1).where(runs["count"] > 1))
+    runs = cells["value"].agg(["mean", "count"]).reset_index()
+    half = cells.apply(style.half_interval).to_numpy(float)
     made = runs.assign(ci_low=runs["mean"] - half, ci_high=runs["mean"] + half)
     return made.rename(columns={"mean": "value", "count": "runs"})[[*COLUMNS, "runs"]]
 
@@ -113,7 +111,7 @@ def told(table: DataFrame, name: str) -> str:
     runs = own(table)["runs"]
     text = f"Means and 95 % intervals of {name}."
     if (runs > 1).any():
-        text = f"Means over random seeds of {name}, with Student's 95 % intervals over them."
+        text = f"Means over random seeds of {name}, with 95 % intervals over these and the items."
         text += " In brackets: how many, where not all have as many." if runs.nunique() > 1 else ""
     lost = table.loc[table["status"] != "completed", ["run", "status", "evolver"]].drop_duplicates()
     if len(lost):
@@ -195,16 +193,12 @@ def cell(found: Any, best: float | None, digits: int | None, uneven: bool) -> st
 
 def read(source: Path) -> tuple[DataFrame, str]:
     """(table, caption) of a csv or a folder of runs."""
-    import pandas as pd
-
     if source.is_dir():
         from analysis.collect import collect
 
         table = collect(source)
         return tidy(table), told(table, source.name)
-    if not source.is_file():
-        raise RunError(f"{source}: no such file or folder")
-    table = pd.read_csv(source)
+    table = read_csv(source)
     if "status" in table:
         made = tidy(table)  # says what an older table lacks
         return made, told(table, ", ".join(map(str, table["study"].dropna().unique())))

@@ -75,7 +75,12 @@ def load(folder: Path) -> Study:
     asked, _ = style.asked(long["metric"].cat.categories.to_series())
     same = asked.index[asked.isin(axes.untouched(told, factor))]  # their values are no outcome of what is compared
     comparison = compare(long[~long["metric"].isin(same)], order=levels)
-    said = [*long.attrs["warnings"], *(comparison.attrs["warnings"] if len(levels) > 1 else [])]
+    said = [
+        f"job {job.facts['run']} names no {factor}: it is in no comparison"
+        for job in told
+        if levels and job.completed and not job.facts[factor]
+    ]
+    said += [*long.attrs["warnings"], *(comparison.attrs["warnings"] if len(levels) > 1 else [])]
     return Study(
         *(folder, told, jobs, factor, levels, collect(folder, told), collect(folder, jobs), long, comparison),
         list(dict.fromkeys(said)),

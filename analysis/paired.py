@@ -40,33 +40,44 @@ def bca_interval(differences: np.ndarray, rng: np.random.Generator, level: float
     means = np.concatenate(
         [x[rng.integers(0, n, (size, n), dtype=np.uint32)].mean(axis=1) for size in blocks(n, resamples)]
     )
-    below = (np.sum(means < x.mean()) + 0.5 * np.sum(means == x.mean())) / len(means)
+    same = 1e-9 * np.abs(x).mean()  # additions in another order end this near, in whatever unit x is
+    below = (np.sum(means < x.mean() - same) + 0.5 * np.sum(np.abs(means - x.mean()) <= same)) / len(means)
     bias = ndtri(below)
     # jackknife means differ from their mean by -centred / (n - 1): the acceleration has a closed form
     acceleration = np.sum(centred**3) / (6 * np.sum(centred**2) ** 1.5)
     z = bias + ndtri([(1 - level) / 2, (1 + level) / 2])
-    low, high = np.quantile(means, ndtr(bias + z / (1 - acceleration * z)))
-    return float(low), float(high)
+    low, high = (float(end) for end in np.quantile(means, ndtr(bias + z / (1 - acceleration * z))))
+    return low if abs(low) > same else 0.0, high if abs(high) > same else 0.0
 
 
 def sign_flip_p(differences: np.ndarray, rng: np.random.Generator) -> float:
-    """Two-sided p of the mean difference when each pair's sides may be swapped. NaN without pairs."""
+    """Two-sided p of the mean difference when each pair's sides may be swapped; a tie is the same either way. NaN
+    without pairs, 1 where all are ties."""
     x = np.asarray(differences, dtype=float)
-    n = len(x)
-    if n == 0:
+    if len(x) == 0:
         return math.nan
-    # a pattern that gives the same sum through another order of additions counts as equal
-    bar = abs(x.sum()) - 1e-9 * np.abs(x).sum()
+    x = x[x != 0]
+    n = len(x)
     if n <= EXACT_UP_TO:
-        flips = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-        return float(np.mean(np.abs(x.sum() - 2 * flips @ x) >= bar))
-    extreme = 0
+        return exact_flip_p(x)
+    bar, extreme = reached(x), 0
     for size in blocks(n, RESAMPLES):
         width = -(-n // 8)
         bits = np.frombuffer(rng.bytes(size * width), dtype=np.uint8).reshape(size, width)
         flips = np.unpackbits(bits, axis=1, count=n).astype(np.float64)
         extreme += int(np.sum(np.abs(x.sum() - 2 * flips @ x) >= bar))
     return (extreme + 1) / (RESAMPLES + 1)
+
+
+def exact_flip_p(x: np.ndarray) -> float:
+    """Of all 2^n patterns of signs, the share whose sum is as far from 0."""
+    flips = (np.arange(2 ** len(x))[:, None] >> np.arange(len(x))) & 1
+    return float(np.mean(np.abs(x.sum() - 2 * flips @ x) >= reached(x)))
+
+
+def reached(x: np.ndarray) -> float:
+    """|sum|, less what another order of additions may change."""
+    return abs(x.sum()) - 1e-9 * np.abs(x).sum()
 
 
 def crossed_parts(table: np.ndarray) -> list[tuple[float, int]]:
@@ -125,11 +136,15 @@ def crossed_detectable(table: np.ndarray, power: float = 0.8, level: float = 0.0
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:
-    """Two-sided signed-rank p, zeros by Pratt's rule; NaN where all differences are zero."""
+    """Two-sided signed-rank p, zeros by Pratt's rule: exact where few differ, else by the normal approximation; NaN
+    where none does."""
     x = np.asarray(differences, dtype=float)
     if not np.any(x):
         return math.nan
-    from scipy.stats import wilcoxon
+    from scipy.stats import rankdata, wilcoxon
+
+    if np.count_nonzero(x) <= EXACT_UP_TO:  # scipy approximates wherever there are ties
+        return exact_flip_p((np.sign(x) * rankdata(np.abs(x)))[x != 0])
 
     return float(wilcoxon(x, zero_method="pratt").pvalue)
 

@@ -142,9 +142,11 @@ def question(study: Study) -> str:
     if study.factor != "evolver":
         return f"Which {study.factor} scores higher: {levels}"
     measured = set(study.comparison["metric"])
-    if measured & study.benchmarks and not measured & set(DIRECTION):
+    if measured & set(DIRECTION):
+        return f"Who wrote the harder instructions: {levels}"
+    if measured & study.benchmarks:
         return f"Whose instructions make the better student: {levels}"
-    return f"Who wrote the harder instructions: {levels}"
+    return f"Whose instructions score higher: {levels}"
 
 
 def last_round(study: Study) -> list[Any]:
@@ -161,12 +163,12 @@ def last_round(study: Study) -> list[Any]:
 
 
 def tally(answers: list[Any], benchmarks: Collection[str] = ()) -> str:
-    """How the comparisons of difficulty (DIRECTION) and of benchmarks went, counted: who wins one measure need not win
-    another."""
+    """How the comparisons of difficulty (DIRECTION) and of benchmarks went, counted, or of what there is where there
+    are neither: who wins one measure need not win another."""
     harder = [row for row in answers if row.metric in DIRECTION]
     asked = [row for row in answers if row.metric in benchmarks]
     told = [counted(harder, "of difficulty in the last round"), counted(asked, "of benchmarks")]
-    return " ".join(text for text in told if text)
+    return " ".join(text for text in told if text) or counted(answers, "in the last round")
 
 
 def counted(rows: list[Any], which: str) -> str:
@@ -270,7 +272,7 @@ def costs(study: Study) -> list[dict[str, Any]]:
 
 def config_text(job: Job) -> str:
     path = job.folder / ".hydra" / "config.yaml"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def manifests(study: Study) -> dict[str, str]:
@@ -293,7 +295,7 @@ def versions() -> dict[str, str]:
 
 def commands(study: Study) -> list[str]:
     sweep = read_yaml(study.folder / "multirun.yaml") or (study.jobs[0].hydra("hydra") if len(study.jobs) == 1 else {})
-    given = sweep.get("hydra", {}).get("overrides", {})
+    given = plain(plain(plain(sweep).get("hydra")).get("overrides"))
     words = [
         *(given.get("task") or []),
         *(word for word in given.get("hydra") or [] if not word.startswith("hydra.mode=")),

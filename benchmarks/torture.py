@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from evodistill.backend.api import API  # noqa: E402
 from evodistill.backend.fake import Fake  # noqa: E402
 
 CONCURRENCY = 8
+UNSTORED = 3 * CONCURRENCY  # under way, and answered but not yet stored: twice as many wait at most
 ASKED = ("evolver", "teacher", "judge", "optimizer")  # roles behind the server; the others do not write
 # every evolution, and every stage that makes or chooses records
 PIPELINES = {
@@ -140,7 +142,8 @@ class Nursery:
         if seconds is not None:
             ready = select.select([self.process.stdout], [], [], seconds)[0]
             if not ready:
-                os.killpg(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.killpg(pid, signal.SIGKILL)
         code = int(self.process.stdout.readline())
         if code not in (0, -signal.SIGKILL):
             raise SystemExit(f"the run failed:\n{self.log.read_text()[-3000:]}")
@@ -192,9 +195,9 @@ def kill(kills: int, names: list[str]) -> Iterator[Line]:
                 lost = digest_of(whole) != digest_of(hurt)
                 left = len(list(hurt.rglob("*.tmp")))
                 notes += Counter(
-                    {"other bytes": lost, "temp files": left, "too many repeated": repeated > CONCURRENCY * struck}
+                    {"other bytes": lost, "temp files": left, "too many repeated": repeated > UNSTORED * struck}
                 )
-                good += 0 if lost or left or repeated > CONCURRENCY * struck else struck
+                good += 0 if lost or left or repeated > UNSTORED * struck else struck
                 done, again = done + struck, again + repeated
                 shutil.rmtree(hurt)
             nursery.close()

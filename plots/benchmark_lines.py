@@ -2,8 +2,8 @@
 
 A point's bar is the interval of its source where there is one; for published percentages it is the 95 % Wilson interval
 of k of n items (Wilson 1927), derived here: the paper gives none, and differences smaller than it are no finding.
-Several random seeds of ours are one point: their mean, with Student's interval over the runs. Nothing else is averaged:
-whatever fact differs beside stands in the name of a panel.
+Several random seeds of ours are one point: their mean, with an interval over the runs and the items. Nothing else is
+averaged: whatever fact differs beside stands in the name of a panel.
 """
 
 from __future__ import annotations
@@ -109,12 +109,9 @@ def drawn_by(study: Study) -> str:
 
 
 def point(runs: DataFrame) -> dict[str, float]:
-    values = runs["value"].to_numpy(float)
     if len(runs) == 1:
         return runs.iloc[0][["value", "ci_low", "ci_high"]].to_dict()
-    from scipy.stats import sem, t
-
-    mean, half = values.mean(), t.ppf(0.975, len(values) - 1) * sem(values)
+    mean, half = float(runs["value"].mean()), style.half_interval(runs)
     return {"value": mean, "ci_low": max(0.0, mean - half), "ci_high": min(100.0, mean + half)}
 
 

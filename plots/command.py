@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.files import read_csv
 from evodistill import RunError
 from plots import style
 
@@ -54,11 +55,7 @@ def read(
         from analysis.load import load
 
         return of(load(source))
-    if not source.exists():
-        raise RunError(f"{source}: no such file or folder")
-    import pandas as pd
-
-    table = pd.read_csv(source)
+    table = read_csv(source)
     if set(columns) <= set(table.columns):
         return table
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import Series
+    from pandas import DataFrame, Series
 
 RC: dict[Any, Any] = {
     "font.size": 10,
@@ -190,6 +191,19 @@ def wilson(k: float, n: float) -> tuple[float, float]:
     z = float(ndtri(0.975))
     middle, half = (k + z**2 / 2) / (n + z**2), z / (n + z**2) * (k * (n - k) / n + z**2 / 4) ** 0.5
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def half_interval(runs: DataFrame) -> float:
+    """Half a 95 % interval of the mean of several runs' `value`: √(half of Student's over them² + half of `ci_low` to
+    `ci_high`, their own over their items²). Other seeds and other items might have been drawn, and runs share their
+    items, so more runs do not narrow the second part. NaN for one run."""
+    from scipy.stats import sem, t
+
+    if len(runs) < 2:
+        return math.nan
+    over_runs = float(t.ppf(0.975, len(runs) - 1) * sem(runs["value"].to_numpy(float)))
+    of_items = (runs["ci_high"] - runs["ci_low"]).astype(float).fillna(0) / 2
+    return math.sqrt(over_runs**2 + float((of_items**2).mean()))
 
 
 def panels(rows: int, columns: int, width: float = 4.2, height: float = 2.6) -> tuple[Figure, list[list[Axes]]]:

@@ -76,7 +76,7 @@ def connects_without_the_socket_module(wanted):
     return True
 
 
-@hostile("exception")
+@hostile("exception", "timeout")  # what it imports takes a good part of its time
 def fetches_a_page(wanted):
     import urllib.request
 

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig, OmegaConf
 from repository import ROOT
 
 from evodistill.record import Record
 from evodistill.weights import Weights, resolve
+
+# the same examples each time, and none of them against a clock: a busy machine is no fault
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ def resolve(path: str = "lab/tiny", how: str = "resolve('tiny', sys.argv[1], Non
     code = (
         "import json, time, sys\nfrom evodistill import RunError\nfrom evodistill.weights import resolve\n"
         "from evodistill.backend.reward import Reward\n"
+        "from huggingface_hub import HfApi, snapshot_download\n"
         "begin = time.time()\n"
         f"try:\n    found = {how}\n"
         "    out = {'folder': str(found.folder), 'identity': found.identity, 'origin': found.origin}\n"

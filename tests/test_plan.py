@@ -41,6 +41,13 @@ def test_what_a_pairing_needs_of_its_rivals_is_counted_once(cfg):
     )
 
 
+def test_two_weights_of_one_name_are_two_models(cfg):
+    words = ["+experiment=smoke", "dataset.limit=10", "evolution.rounds=1", "metric=[]", "steps=[dataset,evolution]"]
+    plans = [Plan(cfg(*words, "model@evolver=qwen25-coder-0.5b", f"evolver.path={path}")) for path in ("/a", "/b")]
+    both = [row for plan in plans for row in plan.rows]
+    assert len({row.key for row in both}) == 2
+
+
 def test_cost_follows_from_prices(cfg):
     text = describe(
         cfg(

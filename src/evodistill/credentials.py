@@ -19,18 +19,26 @@ SHAPES = re.compile(
     r"|AIza[\w-]{30,}|glpat-[\w-]{16,}|wandb_v\d_\w{20,})\b|://[^/\s:@'\"]+:[^/\s@'\"]+@"
 )
 SECRET = re.compile(r"(?i)(?:key|token|secret|password|passwd)$")  # names of variables that hold one
+HIDDEN = "[hidden]"
 SHORTEST = 8  # characters of a value that could not stand in a text by chance
 
 
 def check(values: Any, place: str = "") -> None:
     """RunError where a text, or a key of a mapping, is or holds a credential. It is not repeated."""
-    known = [value for name, value in os.environ.items() if SECRET.search(name) and len(value) >= SHORTEST]
     for where, text in texts(values, place):
-        if SHAPES.search(text) or any(value in text for value in known):
+        if redacted(text) != text:
             raise RunError(
                 f"{where} holds a key or a password, which would be kept with the results: put it into an environment "
                 "variable, and name that (key_env)"
             )
+
+
+def redacted(text: str) -> str:
+    """The text, what is a credential in it replaced: of an error, which may repeat what a server was sent."""
+    for name, value in os.environ.items():
+        if SECRET.search(name) and len(value) >= SHORTEST:
+            text = text.replace(value, HIDDEN)
+    return SHAPES.sub(HIDDEN, text)
 
 
 def texts(value: Any, place: str) -> Iterator[tuple[str, str]]:

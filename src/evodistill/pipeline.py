@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from evodistill import RunError, __version__, config, max_rejected, prompt, provenance, results
 from evodistill.backend import Backend
 from evodistill.backend.cache import Cache
+from evodistill.credentials import redacted
 from evodistill.evolution.evolution import KEPT
 from evodistill.follow import followed
 from evodistill.metric import Score
@@ -106,7 +107,7 @@ def run(cfg: DictConfig, out: Path) -> dict[str, float]:
     except BaseException as error:  # also an interrupt: the table of a study shows what became of every job
         status |= {
             "status": "failed",
-            "error": str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}",
+            "error": redacted(str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"),
         }
         raise
     finally:

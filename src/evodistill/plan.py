@@ -158,7 +158,7 @@ class Plan:
         self, given: str, name: str, object: Any, records: list[Record], do: Callable[..., Work]
     ) -> tuple[str, list[Record]]:
         """Do it, unless the job before has; gives its key and what it leaves."""
-        models = [[str(self.cfg[role].name), self.elsewhere(role)] for role in object.roles]
+        models = [self.weights(role) for role in object.roles]
         key = digest([given, name, config.identity(object), list(getattr(object, "sources", ())), models])
         self.made_up |= bool(models)
         if key not in Plan.remembered:
@@ -168,6 +168,11 @@ class Plan:
             self.planned.add(key)
             self.works.append(Plan.remembered[key])
         return key, Plan.remembered[key].records
+
+    def weights(self, role: str) -> list[Any]:
+        """What tells a model from another of its name."""
+        model = self.cfg[role]
+        return [str(model.name), *(str(model.get(key)) for key in ("path", "package", "source")), self.elsewhere(role)]
 
     def step(self, key: str, name: str, step: Any, records: list[Record]) -> Work:
         given = len(records)

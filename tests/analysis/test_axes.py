@@ -78,6 +78,14 @@ def test_two_models_of_one_name_are_two_settings(tmp_path: Path):
     assert [one.facts["setting"] for one in read_jobs(tmp_path)][:2] == ["path=/checkpoint-1", "path=/checkpoint-2"]
 
 
+def test_a_job_without_an_evolver_is_in_no_comparison_and_named(tmp_path: Path):
+    for number, evolver in enumerate(("a-1b", "b-2b", "")):
+        rows = {"m": [score(f"s{k}", 1, k, "m") for k in range(8)]}
+        job(tmp_path / str(number), scores=rows, evolver=evolver)
+    study = load(tmp_path)
+    assert study.levels == ["a-1b", "b-2b"] and "job 2 names no evolver: it is in no comparison" in study.warnings
+
+
 def test_evolvers_are_compared_within_each_setting_and_student(tmp_path: Path):
     """Table 12: a difference at one temperature is not averaged away by another."""
     number = 0

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from job_folders import lines, score, write_job
 
+from analysis.callback import failures
 from analysis.collect import COLUMNS, collect, scores
 from analysis.jobs import read_jobs
+from analysis.study import finish
 from evodistill import RunError
 from evodistill.record import Record
 
@@ -154,12 +156,31 @@ def test_a_torn_config_hides_no_numbers(tmp_path: Path):
     assert collect(tmp_path).iloc[0].value == 4
 
 
+def test_counts_of_another_shape_are_left_out_and_said(tmp_path: Path):
+    write_job(tmp_path, scores={"m": [score("s1", 1, 4, "m")]})
+    path = tmp_path / "metrics.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"rounds": {"seeds": {"made": 1}, "1": {"made": 1, "rejected": None}}}))
+    (tmp_path / ".hydra" / "hydra.yaml").write_text("- a list\n")
+    (tmp_path / ".hydra" / "config.yaml").write_bytes(b"name: gr\xf6sse\n")
+    assert collect(tmp_path).iloc[0].value == 4
+    said = scores(tmp_path).attrs["warnings"]
+    assert [text for text in said if "of another shape" in text] == [
+        f"job {read_jobs(tmp_path)[0].facts['run']}: metrics.json: counts of round {number} are of another shape and "
+        "were left out"
+        for number in ("seeds", "1")
+    ]
+    assert "report" in finish(tmp_path)
+
+
 def test_a_failed_job_is_told_with_the_first_line_of_its_error_but_no_key(tmp_path: Path):
     write_job(tmp_path / "0", status="failed", error="no server at http://x; start one\nTraceback")
     write_job(tmp_path / "1", status="failed", error="401 for http://me:" + "hunter2hunter2@host/v1")
     write_job(tmp_path / "2", scores={"m": [score("s1", 1, 4, "m")]})
     told = collect(tmp_path)["error"].fillna("").tolist()
-    assert told == ["no server at http://x; start one", "not repeated here: it holds a key or a password", ""]
+    assert told == ["no server at http://x; start one", "401 for http[hidden]host/v1", ""]
+    printed = finish(tmp_path)
+    assert "hunter2hunter2" not in printed + (tmp_path / "report.html").read_text() + str(failures(tmp_path))
 
 
 def test_a_file_of_fewer_scores_than_were_counted_is_said(tmp_path: Path):

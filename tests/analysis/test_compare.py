@@ -118,7 +118,10 @@ def test_another_factor(tmp_path: Path):
 
 def test_few_pairs_are_said(pair: Path):
     said = compare(scores(pair), order=ORDER).attrs["warnings"]
-    assert any("5 pairs; with fewer than 6 no p below 0.05 is possible" in text for text in said)
+    assert any(
+        "of 5 seeds differ between small-1b and large-70b; with fewer than 6 no p below 0.05 is possible" in text
+        for text in said
+    )
 
 
 @pytest.mark.parametrize("n", [2, 5, 6])
@@ -128,7 +131,33 @@ def test_few_pairs_name_no_winner_though_they_agree(tmp_path: Path, n: int):
         write_job(tmp_path / level, level, {"m": [score(f"s{k}", 1, k + plus, "m") for k in range(n)]})
     [row] = compare(scores(tmp_path)).itertuples(index=False)
     assert (row.ci_low, row.ci_high, row.winner) == (1, 1, "a" if n == 6 else CANNOT_TELL)
-    assert certainty(row) == (f"{n} pairs are too few" if n < 6 else "holds after correction, p_holm 0.0312")
+    assert certainty(row) == (f"too few of {n} seeds differ: {n}" if n < 6 else "holds after correction, p_holm 0.0312")
+
+
+def test_pairs_that_tie_do_not_make_a_winner(tmp_path: Path):
+    """Five of forty seeds differ: the interval leaves out 0, but no p below 0.05 is possible."""
+    for level, plus in (("a", 1), ("b", 0)):
+        rows = [score(f"s{k:02}", 1, plus if k < 5 else 3, "m") for k in range(40)]
+        write_job(tmp_path / level, level, {"m": rows})
+    table = compare(scores(tmp_path))
+    [row] = table.itertuples(index=False)
+    assert row.ci_low > 0 and row.winner == CANNOT_TELL
+    assert row.p == row.p_wilcoxon == 2 / 2**5
+    assert certainty(row) == "too few of 40 seeds differ: 5"
+    assert any("5 of 40 seeds differ between a and b" in text for text in table.attrs["warnings"])
+
+
+def test_a_seed_rated_by_many_judges_in_one_run_counts_as_a_seed_rated_by_one(tmp_path: Path):
+    """A difference and its interval are of the same mean, also where runs are not balanced."""
+    for judge in range(10):
+        for seed in range(6):
+            if seed and judge:
+                continue  # only the first random seed was rated by ten judges
+            for level, plus in (("a", 1.0 if seed == 0 else 0.0), ("b", 0)):
+                rows = [score(f"s{k}", 1, k + plus, "m") for k in range(8)]
+                write_job(tmp_path / f"{level}{seed}{judge}", level, {"m": rows}, seed=seed, judge=f"j{judge}")
+    [row] = compare(scores(tmp_path)).itertuples(index=False)
+    assert row.diff == pytest.approx(1 / 6) and row.ci_low < row.diff < row.ci_high
 
 
 def several_runs(folder: Path, by_run: list[float], spread: float = 1.0) -> None:

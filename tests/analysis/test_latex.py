@@ -64,7 +64,7 @@ def test_a_mean_of_fewer_runs_says_so_and_which_jobs_failed(tmp_path):
             write_job(tmp_path / f"{evolver}{seed}", evolver, rows, seed=seed, status="completed" if rows else "failed")
     text = latex(*read(tmp_path))
     assert r"a-1b & 10.00 (1) \\" in text and r"b-8b & \textbf{30.00} {\scriptsize [-224.12, 284.12]} (2)" in text
-    assert "Student's 95 \\% intervals over them. In brackets: how many" in text
+    assert "with 95 \\% intervals over these and the items. In brackets: how many" in text
     assert "since they are not completed: failed: a-1b1 (a-1b)." in text
 
 

@@ -174,6 +174,26 @@ def test_wilcoxon_by_hand():
     assert wilcoxon_p(np.array([1.0, 2, 3, 4, 5])) == pytest.approx(2 / 32)
 
 
+def test_wilcoxon_is_exact_where_few_differ():
+    assert wilcoxon_p(np.array([1.0] * 5 + [0.0] * 35)) == 2 / 2**5
+    assert wilcoxon_p(np.array([1.0] + [0.0] * 23)) == 1.0
+
+
+def test_ties_are_no_pairs_of_the_sign_flip_test():
+    assert sign_flip_p(np.array([0.5] * 5 + [0.0] * 35), rng()) == 2 / 2**5
+    assert sign_flip_p(np.zeros(20), rng()) == 1.0
+
+
+@pytest.mark.parametrize(("wins", "losses", "n"), [(21, 10, 64), (23, 12, 64), (9, 2, 40), (30, 17, 100)])
+def test_an_interval_does_not_depend_on_the_unit(wins: int, losses: int, n: int):
+    x = np.array([1.0] * wins + [-1.0] * losses + [0.0] * (n - wins - losses))
+    low, high = bca_interval(x, rng(3))
+    for unit in (1 / 3, 0.2, 1e-6, 7e5):
+        scaled = bca_interval(x * unit, rng(3))
+        assert scaled == pytest.approx((low * unit, high * unit), rel=1e-9)
+        assert (scaled[0] > 0, scaled[1] < 0) == (low > 0, high < 0)
+
+
 def test_a_detectable_difference_is_found_four_times_in_five():
     from scipy.stats import ttest_1samp
 

@@ -51,6 +51,14 @@ def test_the_page_is_well_formed_and_answers_first(pair: Path):
     assert "Cannot tell: in 1 comparison of difficulty" in text
 
 
+def test_a_study_without_a_measure_of_difficulty_does_not_ask_for_it(tmp_path: Path):
+    for level, plus in (("small-1b", 1), ("big-7b", 0)):
+        write_job(tmp_path / level, level, {"reward": [score(f"s{k}", 1, k + plus, "reward") for k in range(8)]})
+    text = read(tmp_path)
+    assert "Whose instructions score higher: small-1b or big-7b?" in text
+    assert "Of 1 comparison in the last round, small-1b scores higher in 1." in text
+
+
 def test_the_page_loads_nothing_and_runs_one_script_by_its_hash(pair: Path):
     text = read(pair)
     tags = Page(text).tags

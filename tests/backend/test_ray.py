@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,15 +115,25 @@ def test_all_copies_work_and_share_what_there_is(spread, noted, tmp_path):
     assert sum(by_copy.values()) == 400 and len(by_copy) == 2 and min(by_copy.values()) > 60
 
 
-def kill_while(copies: Ray, tmp_path: Path, times: int, every_s: float) -> list[int]:
-    """Kill the process that wrote the last note, again and again."""
+def running(title: str) -> list[int]:
+    """Processes whose title begins so."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            if path.read_bytes().startswith(title.encode()):
+                found.append(int(path.parent.name))
+    return found
+
+
+def kill_while(tmp_path: Path, times: int, every: int) -> list[int]:
+    """Kill the process that wrote the last note, each time that so many notes have been written."""
     killed: list[int] = []
 
     def go() -> None:
         while len(killed) < times:
-            time.sleep(every_s)
+            time.sleep(0.01)
             done = computed(tmp_path)
-            if done and done[-1][0] not in killed:
+            if len(done) >= every * (len(killed) + 1) and done[-1][0] not in killed:
                 os.kill(done[-1][0], signal.SIGKILL)
                 killed.append(done[-1][0])
 
@@ -132,7 +143,7 @@ def kill_while(copies: Ray, tmp_path: Path, times: int, every_s: float) -> list[
 
 def test_what_a_killed_copy_had_finished_is_not_asked_again_and_the_rest_is(spread, noted, tmp_path, caplog):
     copies = spread(noted(group=4, delay_s=0.03), portion=64)
-    killed = kill_while(copies, tmp_path, times=3, every_s=0.8)
+    killed = kill_while(tmp_path, times=3, every=100)
     with caplog.at_level("WARNING", "evodistill.backend.ray"):
         answers = copies.generate(chats(600), DRAWN)
     assert [answer.text for answer in answers] == [f"answer to question {i}" for i in range(600)]
@@ -241,10 +252,7 @@ def test_two_copies_of_a_real_model_one_of_them_killed(cfg, smollm2):
     requests = copies.requests(questions, sampling)
     for group in copies.complete(requests):
         if not killed and not found:
-            titles = [
-                path for path in Path("/proc").glob("[0-9]*/cmdline") if path.read_bytes().startswith(b"ray::Copy")
-            ]
-            killed.append(int(titles[0].parent.name))
+            killed.append(running("ray::Copy")[0])
             os.kill(killed[0], signal.SIGKILL)
         for position, completion in group:
             assert position not in found, "finished requests are not asked again"

@@ -149,7 +149,7 @@ def test_requests_are_shared_out_by_speed_and_come_back_in_order():
         answers = api.generate(chats(300), Sampling())
         assert [answer.text for answer in answers] == [f"echo: question {i}" for i in range(300)]
         # a busy machine adds the same to both
-        assert 2 < len(fast.asked) / len(slow.asked) < 8
+        assert 1.3 < len(fast.asked) / len(slow.asked) < 8
         assert max(fast.peak, slow.peak) == 4
         assert booked(api) == total(fast, slow)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.files import read_csv
+from evodistill import RunError
 from plots import difficulty, style
 
 ROOT = Path(__file__).parents[2]
@@ -108,3 +110,10 @@ def test_the_command_writes_pdf_and_png(tmp_path: Path):
         [sys.executable, "-m", "plots.difficulty", "/nowhere.csv"], cwd=ROOT, capture_output=True, text=True
     )
     assert (wrong.returncode, wrong.stderr) == (1, "/nowhere.csv: no such file or folder\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2,3\n4,5,6,7\n", "größe\n1\n".encode("latin-1")])
+def test_a_csv_that_is_none_is_said(tmp_path: Path, content: bytes):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(RunError, match=r"x\.csv: cannot be read as a csv in UTF-8 \("):
+        read_csv(tmp_path / "x.csv")

@@ -1,5 +1,7 @@
+import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from plots import style
@@ -54,6 +56,15 @@ def test_save_makes_the_folder_and_both_files_the_same_each_time(tmp_path: Path)
     again = style.save(style.empty("nothing"), tmp_path / "new" / "two")
     assert [path.name for path in written] == ["one.pdf", "one.png"]
     assert [a.read_bytes() for a in written] == [b.read_bytes() for b in again]
+
+
+def test_runs_that_agree_are_as_unsure_as_their_items():
+    runs = pd.DataFrame({"value": [0.5] * 3, "ci_low": [0.1] * 3, "ci_high": [0.9] * 3})
+    assert style.half_interval(runs) == pytest.approx(0.4)
+    apart = runs.assign(value=[0.4, 0.5, 0.6])
+    assert style.half_interval(apart) == pytest.approx((0.4**2 + (4.302653 * 0.1 / 3**0.5) ** 2) ** 0.5)
+    assert style.half_interval(apart.assign(ci_low=math.nan)) == pytest.approx(4.302653 * 0.1 / 3**0.5)
+    assert math.isnan(style.half_interval(runs[:1]))
 
 
 def test_a_dollar_in_a_name_is_a_dollar():

@@ -94,7 +94,7 @@ def test_definitions_are_limited_too(run):
 
 def test_a_call_that_hangs_costs_itself_until_the_programs_time_is_up(run):
     code = "def f(x):\n    while x:\n        pass\n    return True"
-    outcomes = run(code, 0, 1, 0, 1, 1, 1, 0, call_seconds=0.4, program_seconds=1.0)
+    outcomes = run(code, 0, 1, 0, 1, 1, 1, 0, call_seconds=1.0, program_seconds=1.6)
     assert reasons(outcomes) == ["", "timeout", "", "timeout", "timeout", "timeout", "timeout"]
     assert "used up" in outcomes[-1].detail
 

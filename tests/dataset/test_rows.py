@@ -255,7 +255,7 @@ def test_sha256_is_that_of_the_content(tmp_path):
     assert rows.sha256(path) == "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_speed_of_fifty_two_thousand_rows(tmp_path, capsys):
+def test_half_of_fifty_two_thousand_rows_are_drawn(tmp_path, capsys):
     columns = {"instruction": "instruction", "input": "input", "output": "output"}
     path = tmp_path / "a.jsonl"
     with path.open("w") as file:

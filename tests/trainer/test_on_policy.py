@@ -12,6 +12,7 @@ from evodistill.backend.tokens import encode
 from evodistill.backend.transformers import Transformers
 from evodistill.record import Fault
 from evodistill.trainer.examples import Row
+from evodistill.trainer.launch import Launch
 from evodistill.trainer.on_policy import OnPolicy
 
 GIVEN = {key: value for key, value in ARGS.items() if key != "max_length"} | {"max_completion_length": 8}
@@ -89,6 +90,10 @@ def test_fewer_rows_than_a_batch_are_refused(base, tmp_path):
         trained(on_policy(tmp_path), base, base, n=3)
 
 
+def test_only_whole_batches_are_learned_so_that_no_row_is_learned_twice():
+    assert on_policy(Path(), launch=Launch(2), effective_batch=8).twice(9) == 0
+
+
 def test_other_vocabularies_are_refused(base, tmp_path):
     wide = llama(tmp_path / "wide", padding=28)
     with pytest.raises(RunError, match="vocabularies of 500 and 528 tokens"):
@@ -101,5 +106,7 @@ def test_max_length_has_another_name_here():
 
 
 def test_the_plan_says_what_is_written():
+    _, once = on_policy(Path(), args={"max_completion_length": 8, "max_steps": 2}).plan(records(8))
+    assert once == 64
     told, tokens = on_policy(Path()).plan(records(8))
     assert "the student writes up to 128 tokens, which teacher reads" in told and tokens == 128

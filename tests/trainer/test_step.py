@@ -69,6 +69,25 @@ def test_a_student_that_cannot_be_trained_is_refused_before_anything_is_asked(cf
     assert not (tmp_path / "artifacts").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sft.template=alpacca"], r"template=alpacca: .* does not exist; give plain"),
+        (
+            ["+trainer@kd=kd", "steps=[dataset,respond,kd]", "kd.logprobs=nowhere"],
+            r"nowhere holds no log-probabilities",
+        ),
+    ],
+)
+def test_a_file_that_is_not_there_is_named_before_anything_is_asked(cfg, base, tmp_path, words, message):
+    """Also where the student's weights are still to be fetched"""
+    composed = cfg(*settings(base, tmp_path), *words, "student.path=nobody/nothing")
+    for do in (lambda: describe(composed), lambda: run(composed, tmp_path / "run")):
+        with pytest.raises(RunError, match=message):
+            do()
+    assert not (tmp_path / "artifacts").exists()
+
+
 def test_the_plan_says_what_would_be_trained(cfg, base, tmp_path):
     text = describe(cfg(*settings(base, tmp_path), "benchmarked=[student,tuned,preferred]"))
     assert "sft: smollm2-135m becomes tuned: 6 rows, about" in text and "3 epochs, 6 steps" in text
@@ -77,7 +96,7 @@ def test_the_plan_says_what_would_be_trained(cfg, base, tmp_path):
 
 
 def test_a_misspelt_argument_stops_the_run_before_its_first_step(cfg, base, tmp_path):
-    with pytest.raises(RunError, match=r"args.betta: DPOConfig of TRL"):
+    with pytest.raises(RunError, match=r"args.betta: DPOConfig of trl"):
         run(cfg(*settings(base, tmp_path), "+dpo.args.betta=1"), tmp_path / "run")
     assert not (tmp_path / "run" / "steps.jsonl").exists()
 

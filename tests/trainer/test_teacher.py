@@ -41,6 +41,20 @@ def test_what_is_stored_is_the_models_distribution_of_each_token_of_the_answer(b
             assert np.exp(values.astype(float)).sum() == pytest.approx(1, abs=0.01)
 
 
+def test_positions_are_given_as_a_number(base):
+    """Which lies on no GPU, while the layer that reads it may lie on another than the first"""
+    model = teacher.load(base, "float32")
+    kept = []
+    model.register_forward_pre_hook(lambda _, args, given: kept.append(given["logits_to_keep"]), with_kwargs=True)
+    found = list(teacher.read(model, samples()[:3], ABOUT))
+    assert kept == [20] and [len(tokens) for tokens, _ in found] == [5, 8, 11]
+    for one, (tokens, values) in zip(samples(), found, strict=False):
+        columns = torch.arange(len(one.ids) - one.n - 1, len(one.ids) - 1)
+        with torch.inference_mode():
+            logits = model(torch.tensor([one.ids]), logits_to_keep=columns).logits[0].log_softmax(-1)
+        assert torch.allclose(logits.gather(1, tokens), values[:, :-1], atol=1e-4)
+
+
 def test_neither_order_nor_batch_changes_what_a_sample_is_told(base, tmp_path):
     one = ask(tmp_path / "one", base, samples(), batch_tokens=1)
     other = ask(tmp_path / "other", base, samples()[::-1], batch_tokens=100_000)

@@ -1,4 +1,5 @@
 import sys
+from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def sft(folder: Path | str = "", **given) -> SFT:
             {"held_out": 0.1, "best": True, "args": {"eval_strategy": "steps"}, "engine": {"logging_steps": 10}},
             "eval_strategy=steps alone does not say when it is measured: set .* args.eval_steps",
         ),
+        ({"args": {"eval_strategy": "epoch"}}, "eval_strategy=epoch measures on rows that are held out: set held_out"),
+        ({"args": {"max_length": -5}}, "args.max_length must be ≥ 1, or null, got -5: it is a number of tokens"),
+        ({"args": {"max_length": "long"}}, "args.max_length must be ≥ 1, or null, got long"),
         ({"quantization": {"load_in_4bit": True}}, "lora must say what is trained instead"),
     ],
 )
@@ -171,6 +175,55 @@ def test_a_misspelt_argument_is_found_before_anything_runs():
 
 
 @pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"args": {"lr_scheduler_type": "cosin"}}, r"args.lr_scheduler_type=cosin: cosin is not a valid SchedulerType"),
+        ({"args": {"optim": "adamx", "bf16": True}}, r"args.optim=adamx: adamx is not a valid OptimizerNames"),
+        (
+            {"args": {"optim": "adamx", "lr_scheduler_type": "cosin"}},
+            r"args.(lr_scheduler_type=cosin|optim=adamx): (cosin|adamx) is not a valid",
+        ),
+        ({"args": {"learning_rate": "2x"}}, r"args.learning_rate=2x: SFTConfig of trl .* takes a number here"),
+        ({"args": {"packing_strategy": "tight"}}, r"args.packing_strategy=tight: .* takes one of bfd"),
+        ({"args": {"eval_strategy": "epochs"}, "held_out": 0.1}, r"args.eval_strategy=epochs: epochs is not a valid"),
+        ({"engine": {"loging_steps": 1}}, r"engine.loging_steps: SFTConfig .* no such argument; near: logging_steps"),
+        ({"engine": {"save_steps": "ten"}}, r"engine.save_steps=ten: SFTConfig .* takes a number here"),
+        ({"lora": {"rank": 8}}, r"lora.rank: LoraConfig of peft .* has no such argument"),
+        ({"lora": {"r": "eight"}}, r"lora.r=eight: LoraConfig of peft .* takes a number here"),
+        (
+            {"lora": {"r": 8, "layer_replication": [[0, 2]], "layers_pattern": "h"}},
+            r"lora.layers_pattern=h: When `layers_pattern` is specified",
+        ),
+        (
+            {"lora": {"r": 8}, "quantization": {"load_in_4bits": True}},
+            r"quantization.load_in_4bits: BitsAndBytesConfig",
+        ),
+        (
+            {"lora": {"r": 8}, "quantization": {"load_in_4bit": "yes"}},
+            r"quantization.load_in_4bit=yes: load_in_4bit must be a boolean",
+        ),
+        (
+            {"lora": {"r": 8}, "quantization": {"load_in_4bit": True, "bnb_4bit_compute_dtype": "half16"}},
+            r"quantization.bnb_4bit_compute_dtype=half16: module 'torch' has no attribute",
+        ),
+    ],
+)
+def test_what_a_training_would_refuse_is_refused_before_anything_runs(monkeypatch, settings, message):
+    monkeypatch.setattr("evodistill.trainer.find_spec", lambda name: sys)  # also without bitsandbytes
+    with pytest.raises(RunError, match=message):
+        sft(**{"args": {}} | settings).ready()
+
+
+def test_what_a_training_takes_passes_and_sets_up_no_device():
+    from accelerate.state import PartialState
+
+    PartialState._reset_state()
+    args = {"bf16": True, "optim": "adafactor", "eval_strategy": "steps", "eval_steps": 0.1, "max_length": None}
+    sft(args=args, held_out=0.1, lora={"r": 8, "init_lora_weights": "pissa"}).ready()
+    assert not PartialState._shared_state
+
+
+@pytest.mark.parametrize(
     ("settings", "gone", "message"),
     [
         ({}, "trl", "a trainer needs trl: pip install trl"),
@@ -199,6 +252,42 @@ def test_a_missing_deepspeed_file_names_those_there_are(monkeypatch):
         sft(engine={"deepspeed": "zero9.json"}).ready()
 
 
+@pytest.mark.parametrize(
+    ("rows", "settings", "twice"),
+    [
+        (9, {"launch": Launch(2)}, 3),
+        (1, {"launch": Launch(2)}, 3),
+        (8, {"launch": Launch(2)}, 0),
+        (9, {"launch": Launch(1)}, 0),
+        (9, {"launch": Launch(4)}, 7),
+        (9, {"launch": Launch(2), "args": {"dataloader_drop_last": True}}, 0),
+        (9, {"launch": Launch(2), "engine": {"accelerator_config": {"even_batches": False}}}, 0),
+    ],
+)
+def test_rows_that_several_processes_learn_twice_are_counted(base, tmp_path, rows, settings, twice):
+    """As many as accelerate gives its processes above one epoch"""
+    from accelerate.data_loader import BatchSamplerShard
+    from torch.utils.data import BatchSampler
+
+    engine = settings.get("engine", {})
+    trainer = sft(tmp_path, **settings | {"engine": {"per_device_train_batch_size": 2, **engine}})
+    n, drop = trainer.launch.num_processes, trainer.args.get("dataloader_drop_last", False)
+    even = engine.get("accelerator_config", {}).get("even_batches", True)
+    read = Counter[int]()
+    for number in range(n):
+        batches = BatchSampler(range(rows), 2, drop)
+        for batch in BatchSamplerShard(batches, n, number, even_batches=even) if n > 1 else batches:
+            read.update(batch)
+    assert max(0, read.total() - rows) == twice
+    (tmp_path / "rows").mkdir()
+    _, facts = trainer.rows(records(rows), tokenizer(base), 256)
+    assert facts.get("learned twice in an epoch", 0) == twice
+
+
+def test_rows_that_are_packed_are_not_said_to_be_learned_twice():
+    assert sft(args={"packing": True}, launch=Launch(2)).twice(9) == 0 < sft(launch=Launch(2)).twice(9)
+
+
 def test_a_job_comes_back_from_its_file(tmp_path):
     made = Job(sft(tmp_path, lora={"r": 4}, launch=Launch(num_processes=4)), "base", 99)
     assert Job.read(made.write()) == made
@@ -215,6 +304,31 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
         Job(sft(tmp_path, launch=Launch(num_processes=2)), "base", 256).write()
 
 
+def test_checkpoints_whose_settings_cannot_be_read_are_refused(tmp_path):
+    file = Job(sft(tmp_path), "base", 256).write()
+    (tmp_path / "checkpoints" / "checkpoint-3").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "checkpoint-3" / "whole").touch()
+    file.write_text("")
+    with pytest.raises(
+        RunError, match=r"job.json does not say with what settings .*: delete that folder to train anew"
+    ):
+        Job(sft(tmp_path), "base", 256).write()
+
+
+def test_a_job_is_written_whole(tmp_path, monkeypatch):
+    """A kill while it is written leaves the one before"""
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    file = Job(sft(tmp_path), "base", 256).write()
+    before = file.read_bytes()
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Job(sft(tmp_path), "base", 99).write()
+    assert file.read_bytes() == before
+
+
 def test_a_checkpoint_that_was_cut_short_is_removed(tmp_path):
     for number in (3, 6):
         (tmp_path / "checkpoints" / f"checkpoint-{number}").mkdir(parents=True)
@@ -226,3 +340,8 @@ def test_a_checkpoint_that_was_cut_short_is_removed(tmp_path):
 def test_the_plan_counts_steps():
     told, _ = sft().plan(records(130))  # three steps of 64 an epoch
     assert "130 rows, about" in told and "2 epochs, 6 steps" in told
+
+
+def test_a_number_of_steps_goes_before_a_number_of_epochs():
+    (long, all_), (short, some) = (sft(args=ARGS | {"max_steps": n}).plan(records(130)) for n in (-1, 3))
+    assert "2 epochs, 6 steps" in long and "1 epochs, 3 steps" in short and some == all_ / 2

@@ -127,17 +127,23 @@ def left(trainer: Mapping[str, Any], paired: bool) -> Iterator[str]:
         yield "template is to be set where the model has no chat template of its own"
     if trainer.get("lora") and not trainer["lora"].get("target_modules"):
         yield "lora_target is to be set: the run leaves it to PEFT, which adapts some of the layers; here it is all"
+    args = trainer.get("args") or {}
+    if trainer and not args.get("max_length"):
+        yield "cutoff_len is to be set: the run's is the context of the model"
+    if args.get("packing") and 0 < args.get("warmup_steps", 0) < 1 and args.get("max_steps", -1) <= 0:
+        share = f"{args['warmup_steps']:.0%} of the steps"
+        yield f"warmup_steps is to be set: the run's is {share}, of which there are fewer once rows are packed"
     if trainer.get("truncate") is False:
         yield "rows longer than cutoff_len are cut; the run leaves them out"
     if trainer.get("max_length_ratio"):
         yield "the run leaves out pairs of much unlike length (max_length_ratio), which are here"
-    loss = listed((trainer.get("args") or {}).get("loss_type", "sigmoid"))
+    loss = listed(args.get("loss_type", "sigmoid"))
     if paired and (len(loss) > 1 or loss[0] not in LOSSES):
         yield f"pref_loss is to be set: the run's is {' and '.join(loss)}; without it sigmoid is taken"
     if str(trainer.get("_target_")).endswith(".KD"):
         yield "the run distils a teacher's distribution too; here the answers alone are learned"
-    args = (*SAME, *OTHERWISE, *(PREFERENCE if paired else ()))
-    for group, known in (("args", args), ("lora", LORA), ("quantization", BITS)):
+    taken = (*SAME, *OTHERWISE, *(PREFERENCE if paired else ()))
+    for group, known in (("args", taken), ("lora", LORA), ("quantization", BITS)):
         for key, value in (trainer.get(group) or {}).items():
             if key not in known:
                 yield f"{group}.{key}={value!r} of the run is not taken over"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from evodistill import RunError
-
-REPOSITORY = re.compile(r"\A[\w.-]+/[\w.-]+")
 
 
 def push(repository: str, files: Mapping[str, Path], private: bool) -> str:
@@ -33,5 +30,12 @@ def push(repository: str, files: Mapping[str, Path], private: bool) -> str:
 
 
 def check(repository: str) -> None:
-    if not REPOSITORY.fullmatch(repository):
-        raise RunError(f"--push {repository}: name a dataset of the hub, OWNER/NAME")
+    """RunError for what is no name of a dataset, by the hub's own rules."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        if "/" not in repository:
+            raise HFValidationError("the owner is missing")
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise RunError(f"--push {repository}: name a dataset of the hub, OWNER/NAME ({error})") from None

@@ -8,7 +8,6 @@ are rejected, with a reason.
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import math
@@ -16,7 +15,8 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +25,7 @@ from evodistill import RunError
 from evodistill.backend import Backend
 from evodistill.backend.local import multiplies_bfloat16
 from evodistill.record import Fault, Made, Record, digest, to_line
+from evodistill.trainer import arguments
 from evodistill.trainer.examples import Row, RowFile
 from evodistill.trainer.job import CURVE, TRAINED, Job
 from evodistill.trainer.launch import Launch
@@ -71,7 +72,7 @@ class Trainer:
     model: str  # role that is trained
     makes: str  # role that the trained model becomes
     only: str | None = None  # key of a record's extra: learn where it is true (select.mark); null = all
-    effective_batch: int = 64  # rows a step, whatever the number of devices
+    effective_batch: int = 64  # rows a step, whatever the number of devices; the last of an epoch has what is left
     args: Mapping[str, Any] = field(default_factory=dict)
     truncate: bool = (
         True  # the end of an answer beyond max_length is cut off and counted; false: the record is rejected
@@ -104,6 +105,9 @@ class Trainer:
         ):
             if value < 1:
                 raise ValueError(f"{key} must be ≥ 1, got {value}: it is a number of rows")
+        for key in ("max_length", "max_completion_length"):
+            if (value := self.args.get(key)) is not None and not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"args.{key} must be ≥ 1, or null, got {value}: it is a number of tokens")
         if self.effective_batch % self.at_once:
             raise ValueError(
                 f"effective_batch={self.effective_batch} cannot be divided by {self.launch.num_processes} processes × "
@@ -113,7 +117,11 @@ class Trainer:
             raise ValueError(f"held_out must be in [0, 1), got {self.held_out}")
         if (self.best or self.patience is not None) and not self.held_out:
             raise ValueError("best and patience go by the evaluation loss: set held_out, for example to 0.05")
-        evaluated = self.args.get("eval_strategy", "epoch")
+        evaluated = self.args.get("eval_strategy", "epoch" if self.held_out else "no")
+        if evaluated != "no" and not self.held_out:
+            raise ValueError(
+                f"args.eval_strategy={evaluated} measures on rows that are held out: set held_out, for example to 0.05"
+            )
         if self.best and (evaluated == "no" or (evaluated == "steps" and not self.args.get("eval_steps"))):
             raise ValueError(
                 f"best goes by the evaluation loss, and args.eval_strategy={evaluated} alone does not say when it is "
@@ -175,7 +183,6 @@ class Trainer:
         if self.engine.get("deepspeed"):
             self.deepspeed()
         import torch
-        import trl
 
         if self.engine.get("fsdp") and (self.launch.num_processes == 1 or not torch.cuda.is_available()):
             raise RunError(
@@ -185,14 +192,36 @@ class Trainer:
         if self.args.get("bf16") and not torch.cuda.is_available() and not multiplies_bfloat16():
             log.warning("this CPU has no instructions for bfloat16: args.bf16=false trains several times as fast on it")
 
-        known = [item.name for item in fields(getattr(trl, self.Config))]
-        for key in (key for key in (*self.args, *self.engine) if key not in known):
-            near = ", ".join(difflib.get_close_matches(key, known, 3)) or "see TRL's documentation"
-            raise RunError(f"args.{key}: {self.Config} of TRL {trl.__version__} has no such argument; near: {near}")
+        self.accepted()
+
+    def accepted(self) -> None:
+        """Refuse arguments that TRL, PEFT or bitsandbytes would refuse once the training has begun."""
+        import torch
+        import trl
+
+        takes = getattr(trl, self.Config)
+        for group, given in (("args", self.args), ("engine", self.engine)):
+            arguments.known(group, takes, given)
+        learned = {key: value for key, value in self.args.items() if not key.startswith(ENGINE)}
+        beside = {"output_dir": self.folder, "report_to": "none", "use_cpu": True}
+        beside |= {"eval_strategy": "epoch" if self.held_out else "no"}
+        # as in the training, but that no device is set up in this process
+        unplaced = type(takes.__name__, (takes,), {"device": torch.device("cpu"), "distributed_state": None})
+        arguments.accepted("args", partial(unplaced, **beside), learned)
+        if self.lora:
+            from peft import LoraConfig
+
+            arguments.check("lora", LoraConfig, self.lora)
+        if self.quantization:
+            from transformers import BitsAndBytesConfig
+
+            arguments.check("quantization", BitsAndBytesConfig, self.quantization)
 
     def suits(self, folders: Mapping[str, Path]) -> None:
-        """Refuse, before anything is paid for, models that these settings or one another do not fit: those of the roles
-        whose weights are here. Their tokenizers and configs are read, and nothing else."""
+        """Refuse, before anything is paid for, a template that is not here, and models that these settings or one
+        another do not fit: those of the roles whose weights are here. Only tokenizers and configs are read of them."""
+        if self.template:
+            _ = self.chat_template
         if self.model in folders:
             self.tokenizer(folders[self.model])
             self.limit(folders[self.model])
@@ -265,7 +294,18 @@ class Trainer:
             what = "to train on" if not train.rows else f"to hold out (held_out={self.held_out})"
             raise RunError(f"{self.makes}: {len(records)} records give no row {what} ({told})")
         facts = {"rows": train.rows, "held_out": held.rows, "tokens": train.tokens, "cut": train.cut + held.cut}
+        if twice := self.twice(train.rows):
+            facts["learned twice in an epoch"] = twice
         return out, facts | {f"left out, {reason}": count for reason, count in left_out.items()}
+
+    def twice(self, rows: int) -> int:
+        """How many of an epoch's rows are learned a second time: with them accelerate fills up the last batches of
+        several processes. Packed rows are others, and are not counted."""
+        placed = {**self.args, **self.engine}
+        even = (placed.get("accelerator_config") or {}).get("even_batches", True)
+        if self.launch.num_processes == 1 or not even or placed.get("dataloader_drop_last") or placed.get("packing"):
+            return 0
+        return -rows % self.at_once
 
     def passes(self, record: Record) -> bool:
         """Whether a record is none of those to learn from: it goes on to later steps as it is."""
@@ -305,11 +345,16 @@ class Trainer:
         """How TRL calls the most tokens of a row."""
         return {"max_length": limit}
 
+    def length(self, rows: int) -> tuple[float, int]:
+        """(epochs, steps): num_train_epochs, or max_steps where that is set, as in transformers."""
+        epochs, each = float(self.args.get("num_train_epochs", 3)), max(1, math.ceil(rows / self.effective_batch))
+        steps = int(self.args.get("max_steps", -1))
+        return (steps / each, steps) if steps > 0 else (epochs, math.ceil(each * epochs))
+
     def plan(self, records: Sequence[Record]) -> tuple[str, float]:
         """What a run would train, and the tokens of all epochs, estimated from the length of the texts."""
         records = [record for record in records if not self.passes(record)]
         tokens = sum(len(record.prompt) + len(record.output) for record in records) / CHARACTERS_PER_TOKEN
-        epochs = float(self.args.get("num_train_epochs", 3))
-        steps = math.ceil(math.ceil(len(records) / self.effective_batch) * epochs)
-        told = f"{len(records)} rows, about {tokens:,.0f} tokens an epoch, {epochs:g} epochs, {steps} steps"
+        epochs, steps = self.length(len(records))
+        told = f"{len(records)} rows, about {tokens:,.0f} tokens an epoch, {epochs:.4g} epochs, {steps} steps"
         return told, tokens * epochs

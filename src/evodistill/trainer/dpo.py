@@ -36,6 +36,10 @@ class DPO(Trainer):
         super().__post_init__()
         if self.max_length_ratio is not None and self.max_length_ratio < 1:
             raise ValueError(f"max_length_ratio must be ≥ 1, got {self.max_length_ratio}")
+        if (how := self.args.get("train_sampling_strategy")) in ("group_by_length", "batch_rebalance"):
+            raise ValueError(
+                f"args.train_sampling_strategy={how} goes by the length of a row, and a pair has two: leave it out"
+            )
 
     def learn(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[Row | Fault]:
         for pair in pairs(record):
@@ -68,13 +72,16 @@ class DPO(Trainer):
         chosen, rejected, margin = pair["chosen"], pair["rejected"], pair["margin"]
         if rejected is None:
             return Fault("no_pair", "no rejected answer")
+        for side in ("chosen", "rejected"):
+            if not isinstance(pair[side], str):
+                return Fault("pair_not_text", f"{side} is neither a text nor one turn of an assistant")
         if not chosen.strip() or not rejected.strip():
             return Fault("pair_empty", "chosen is empty" if not chosen.strip() else "rejected is empty")
         if " ".join(chosen.split()) == " ".join(rejected.split()):
             return Fault("pair_identical")
         if pair["rejected_finish_reason"] == "length" and not self.truncated:
             return Fault("pair_truncated", "rejected was cut off where it was generated")
-        if self.min_margin is not None and margin is None:
+        if self.min_margin is not None and not isinstance(margin, int | float):
             return Fault("no_margin", "min_margin is set, and the pair was not judged")
         if self.min_margin is not None and margin < self.min_margin:
             return Fault("pair_margin", f"{margin:g}")
@@ -86,8 +93,23 @@ class DPO(Trainer):
 
 def pairs(record: Record) -> Iterator[dict[str, Any]]:
     """The pairs that a record brings, with all their keys; one without a rejected answer where it brings none."""
-    for pair in record.extra.get("pairs", [record.extra]) or [{}]:
-        yield {"chosen": record.output, "rejected": None, "rejected_finish_reason": "", "margin": None, **pair}
+    given = record.extra.get("pairs", [record.extra]) or [{}]
+    for pair in given if isinstance(given, list | tuple) else [given]:
+        # what is no pair has no text that is chosen
+        told = pair if isinstance(pair, Mapping) else {"chosen": None, "rejected": pair}
+        whole = {"chosen": record.output, "rejected": None, "rejected_finish_reason": "", "margin": None, **told}
+        yield whole | {side: answer(whole[side]) for side in ("chosen", "rejected")}
+
+
+def answer(given: Any) -> Any:
+    """The text of an answer that is given as turns, as in UltraFeedback; in a longer conversation it replies to more
+    than the record asks, and stays what it is."""
+    match given:
+        case [{"role": "assistant", "content": str(text)}]:
+            return text
+        case [{"role": "user"}, {"role": "assistant", "content": str(text)}]:
+            return text
+    return given
 
 
 @cache

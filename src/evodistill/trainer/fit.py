@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from evodistill.record import to_line
-from evodistill.trainer import Trainer
+from evodistill.trainer import Trainer, kernels
 from evodistill.trainer.job import TRAINED, WHOLE, Job
 
 if TYPE_CHECKING:
@@ -41,10 +41,12 @@ def fit(job: Job) -> None:
 
     quiet()
     trainer, place = job.trainer, job.folder / "rows"
-    if cpu and trainer.engine.get("deepspeed"):
+    if trainer.engine.get("deepspeed"):
         import deepspeed
 
-        deepspeed.init_distributed("gloo", auto_mpi_discovery=False)
+        kernels.guard()
+        if cpu:
+            deepspeed.init_distributed("gloo", auto_mpi_discovery=False)
     tokenizer = AutoTokenizer.from_pretrained(place)
     rows, held = (
         Dataset.from_file(str(path)) if path.exists() else None
@@ -179,7 +181,8 @@ class Told(TrainerCallback):
 
 
 class Counted:
-    """A collator that counts how much of what it makes is padding."""
+    """A collator that counts how much of what it makes is padding. It sees nothing of what the processes of
+    engine.dataloader_num_workers make with copies of it."""
 
     def __init__(self, inner: Any) -> None:
         self.inner, self.tokens, self.cells = inner, 0, 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from evodistill import RunError, config
+from evodistill.store import write_text
 
 if TYPE_CHECKING:
     from evodistill.trainer import Trainer
@@ -53,13 +54,19 @@ class Job:
         file = self.folder / FILE
         told = {item.name: described(getattr(self, item.name)) for item in fields(self)}
         if file.exists() and any(self.folder.glob("checkpoints/checkpoint-*")):
-            before = json.loads(file.read_text(encoding="utf-8"))
+            try:
+                before = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise RunError(
+                    f"{file} does not say with what settings {self.folder}/checkpoints were made ({error}): "
+                    "delete that folder to train anew"
+                ) from None
             if changed := [f"{key} was {old!r}, is {new!r}" for key, old, new in differences(before, told)]:
                 raise RunError(
                     f"{self.folder}/checkpoints were made with other settings ({'; '.join(changed)}): "
                     "set them back to go on, or delete that folder to train anew"
                 )
-        file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(file, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         return file
 
 

@@ -85,7 +85,7 @@ class KD(SFT):
 
     def suits(self, folders: Mapping[str, Path]) -> None:
         super().suits(folders)
-        if folders.keys() >= {*self.roles}:
+        if self.logprobs or folders.keys() >= {*self.roles}:
             self.compared(folders)
 
     def placed(self, models: Mapping[str, Backend], folder: Path) -> KD:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evodistill import RunError
+from evodistill.trainer.job import Job
 
 log = logging.getLogger(__name__)
 SHOWN = 15  # last lines of a training that failed
@@ -38,8 +39,8 @@ class Launch:
             raise ValueError("launch.main_process_ip must name the first machine where launch.num_machines > 1")
 
     def command(self, job: Path, machine_rank: int = 0) -> list[str]:
-        """The command line of one machine."""
-        if self.num_processes == 1:
+        """The command line of one machine: DeepSpeed asks for torchrun's environment in a single process too."""
+        if self.num_processes == 1 and not Job.read(job).trainer.engine.get("deepspeed"):
             return [sys.executable, "-m", "evodistill.trainer", str(job)]
         place = ["--standalone"]
         if self.num_machines > 1:

@@ -87,10 +87,13 @@ class OnPolicy(Trainer):
             )
         return out, facts | {"left over in an epoch": facts["rows"] % self.effective_batch}
 
+    def twice(self, rows: int) -> int:
+        return 0
+
     def plan(self, records: Sequence[Record]) -> tuple[str, float]:
         told, _ = super().plan(records)
-        epochs = float(self.args.get("num_train_epochs", 3))
-        written = sum(not self.passes(record) for record in records) * self.answer * epochs
+        asked = sum(not self.passes(record) for record in records)
+        written = asked * self.answer * self.length(asked)[0]
         return f"{told}; the student writes up to {written:,.0f} tokens, which {self.teacher} reads", written
 
     def trl(self, **given: Any) -> DistillationTrainer:

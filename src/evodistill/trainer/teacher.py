@@ -87,8 +87,8 @@ def read(model: Any, samples: list[Sample], about: About) -> Iterator[tuple[Tens
     # padded on the right and without a mask: a causal model never looks there
     ids = torch.tensor([[*sample.ids, *[0] * (width - len(sample.ids))] for sample in samples], device=model.device)
     with torch.inference_mode():
-        columns = torch.arange(first, width - 1, device=model.device)
-        logits = model(input_ids=ids, use_cache=False, logits_to_keep=columns).logits
+        # a number, not positions: these would lie on one GPU, and what they pick from perhaps on another
+        logits = model(input_ids=ids, use_cache=False, logits_to_keep=width - first).logits
         for row, sample in zip(logits, samples, strict=True):
             end = len(sample.ids) - 1 - first
             found = []

@@ -36,6 +36,7 @@ OFFLINE = {
     "diversity": ["metric.diversity.n=null"],
     "duel": ["+suite=duel_tiny", "select.keep=0.5"],
     "evol_students": ["+suite=tiny"],
+    "metrics_tiny": ["model@optimizer=fake-large"],  # two judges are two models
     "selection": ["+suite=tiny"],
     "tapir_students": [f"round{n}.fit.delta=-9" for n in (1, 2, 3)],  # all is hard for a student of random weights
     "document_seeds": ["quality.min_chars=10"],
@@ -105,7 +106,10 @@ def trains(name: str) -> bool:
 
 def student(folder: Path, asked: bool) -> list[str]:
     """What is trained must have weights: a tiny model, and three items of IFEval where it is asked."""
-    items = [{"key": number, "prompt": "Say tea.", "instruction_id_list": [], "kwargs": []} for number in range(3)]
+    items = [
+        {"key": number, "prompt": "Say tea.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+        for number in range(3)
+    ]
     (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
     settings = [f"student.path={llama(folder / 'student', context=2048)}", "student.package=null"]
     settings += [f"benchmark.ifeval.data={folder}/items.jsonl"] if asked else []

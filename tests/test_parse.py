@@ -18,6 +18,10 @@ from evodistill.parse import Parsed, parse_label, parse_score, parse_tag
         ("The user wants a poem.\nRating: easy", "easy"),
         ("Rating: [very hard]", "very hard"),
         ("This is hardly easy to see.\n\nmedium", "medium"),
+        ("very-hard", "very hard"),
+        ("Rating: Very-hard", "very hard"),
+        ("Rating: hard\nReason: it is easy to misread", "hard"),
+        ("I would call it hard.\nIt needs proofs.", "hard"),
     ],
 )
 def test_a_label_is_found_whatever_its_clothes(reply, label):
@@ -35,6 +39,9 @@ def test_a_label_is_found_whatever_its_clothes(reply, label):
         ("very easy, easy, medium, hard, very hard", "several_labels"),
         ("This looks hard\nbut may be easy or hard", "several_labels"),
         ("harder", "no_label"),
+        ("I would call it hard.\nIt is easy to misread.", "several_labels"),
+        ("very easy\neasy\nmedium\nhard\nvery hard", "several_labels"),
+        ("Rating: hard\nRating: easy", "several_labels"),
     ],
 )
 def test_a_reply_without_one_label_has_a_reason(reply, reason):

@@ -59,6 +59,16 @@ def test_what_a_step_rejects_is_unparsed_of_a_metric(smoke, caplog):
     assert "rejected" not in lines["complexity_rate"]
 
 
+def test_what_was_never_to_be_measured_is_not_unparsed(smoke):
+    """Seeds are no replies to be rewarded; they have a reason and no value"""
+    folder = smoke("steps=[dataset,evolution]", "metric=[reward]")
+    (row,) = [row for row in read_jsonl(folder / "steps.jsonl") if row["step"] == "reward"]
+    summary = json.loads((folder / "metrics.json").read_text())["metrics"]["reward"]
+    assert row["reasons"]["seed"] > 0
+    assert row["rejected"] == sum(round["unparsed"] for round in summary.values())
+    assert row["in"] == row["out"] + row["rejected"]
+
+
 def test_a_second_run_asks_nothing_and_gives_the_same(smoke):
     """L7: nothing is written twice"""
     first, second = smoke(), smoke(name="again")

@@ -16,7 +16,10 @@ from evodistill.pipeline import run
 from evodistill.plan import Plan
 from evodistill.tracker.sweep import axes
 
-OFFLINE = {"slm_vs_llm_tiny": [f"benchmark.ifeval.data={ROOT}/src/evodistill/benchmark/tiny/ifeval.jsonl"]}
+OFFLINE = {
+    "slm_vs_llm_tiny": [f"benchmark.ifeval.data={ROOT}/src/evodistill/benchmark/tiny/ifeval.jsonl"],
+    "metrics_tiny": ["model@optimizer=fake-large"],  # two judges are two models
+}
 SCALES = {"paper": [], "tiny": ["+scale=tiny"]}
 
 

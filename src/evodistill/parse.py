@@ -27,27 +27,30 @@ class Parsed(Generic[T]):
 
 
 def parse_label(text: str, labels: Sequence[str]) -> Parsed[str]:
-    """The one label of a closed list that a rating reply gives, whatever its case, markup, punctuation or JSON (CR1).
+    """The one label of a closed list that a rating reply gives, whatever its case, markup, punctuation or JSON (CR1);
+    "very-hard" is very hard.
 
-    A reply that is a label is taken as it is. Otherwise the last line that names any label decides, and it must name
-    one only: a reply that quotes the options or wavers has no label."""
-    flat = plain(text)
+    A reply that is a label is taken as it is, and so is a line that is one, alone or behind a colon ("Rating: hard").
+    Where no line is, all lines together must name one only: a reply that quotes the options or wavers has no label."""
+    known = {spaced(label): label for label in labels}
+    flat = spaced(text)
     if not flat:
         return Parsed(reason="empty")
-    for label in labels:
-        if flat == label.lower():
-            return Parsed(label)
+    if flat in known:
+        return Parsed(known[flat])
     # longest first, so that "very easy" is not read as "easy"
-    ordered = sorted(labels, key=len, reverse=True)
-    pattern = re.compile(r"(?<!\w)(?:" + "|".join(re.escape(label.lower()) for label in ordered) + r")(?!\w)")
-    for line in reversed(text.splitlines()):
-        named = set(pattern.findall(plain(line)))
-        if len(named) == 1:
-            found = named.pop()
-            return Parsed(next(label for label in labels if label.lower() == found))
-        if named:
-            return Parsed(reason="several_labels")
-    return Parsed(reason="no_label")
+    ordered = sorted(known, key=len, reverse=True)
+    pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, ordered)) + r")(?!\w)")
+    named, alone = set[str](), set[str]()
+    for line in text.splitlines():
+        here = set(pattern.findall(spaced(line)))
+        named |= here
+        if here == {spaced(re.split("[:：]", line)[-1])}:
+            alone |= here
+    found = alone or named
+    if len(found) == 1:
+        return Parsed(known[found.pop()])
+    return Parsed(reason="several_labels" if found else "no_label")
 
 
 def parse_score(text: str, low: float, high: float) -> Parsed[float]:
@@ -119,3 +122,8 @@ def parse_tag(text: str, tag: str) -> Parsed[str]:
 def plain(text: str) -> str:
     """Lower case, no markup, single spaces, no punctuation at the ends."""
     return " ".join(MARKUP.sub(" ", text).split()).strip(" .,:;!?-").lower()
+
+
+def spaced(text: str) -> str:
+    """As `plain`, with a space in the place of hyphens."""
+    return " ".join(plain(text).replace("-", " ").split())

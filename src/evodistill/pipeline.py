@@ -300,14 +300,17 @@ class Runner:
         def make(folder: Path) -> tuple[dict[str, Iterable[str]], dict[str, Any]]:
             lines, together = Spool(folder), []
             reasons: Counter[str] = Counter()
+            lost = 0
             for scores in score():
                 lines.extend(((), to_line(one.to_dict())) for one in scores)
                 reasons.update(one.reason for one in scores if one.reason)
+                # a seed or what was not drawn was never asked: it has a reason, and no value that is missing
+                lost += sum(bool(one.reason and (one.values or one.reason not in max_rejected.ASIDE)) for one in scores)
                 if len(lines) < len(records):  # another portion follows
                     self.stop(name, len(lines), reasons, folder / "scores.jsonl", lines)
                 together += [] if streams(work) else scores
             counts = {"in": len(records), "made": len(lines) - len(records)}
-            counts |= {"out": len(lines) - reasons.total(), "rejected": reasons.total(), "reasons": ordered(reasons)}
+            counts |= {"out": len(lines) - lost, "rejected": lost, "reasons": ordered(reasons)}
             whole = {}
             if hasattr(work, "whole"):
                 found = Rows(Score.from_dict, lines, n=len(lines))

@@ -11,8 +11,10 @@ from evodistill import RunError
 from evodistill.backend import Completion
 from evodistill.backend.fake import Fake
 from evodistill.benchmark.gsm8k import GSM8K
+from evodistill.benchmark.humaneval import HumanEval
 from evodistill.benchmark.ifeval import IFEval
 from evodistill.benchmark.items import Item, paired, text
+from evodistill.benchmark.mbpp import MBPP
 from evodistill.config import build, check
 from evodistill.pipeline import run
 from evodistill.record import read_jsonl
@@ -184,3 +186,25 @@ def test_a_run_of_benchmarks_alone(cfg, items, tmp_path):
 def test_every_benchmark_fits_its_settings(cfg, name):
     tasks = ["benchmark.lm_eval.tasks=[gsm8k]"] if name == "lm_eval" else []
     check(cfg(f"+benchmark=[{name}]", *tasks))
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "column"),
+    [
+        (GSM8K, {"question": "1 + 1?", "answer": "#### 2"}, "question"),
+        (GSM8K, {"question": "1 + 1?", "answer": "#### 2"}, "answer"),
+        (HumanEval, {"prompt": "def f():", "test": "def check(f): pass", "entry_point": "f"}, "prompt"),
+        (MBPP, {"text": "Add.", "test_list": ["assert f(1)"]}, "text"),
+    ],
+)
+def test_a_column_without_a_text_is_one_line(file, kind, row, column):
+    settings = {} if kind is GSM8K else {"sandbox": None}
+    kind(model="student", data=file(row), **settings).ready()
+    for value, why in ((None, "is no text: None"), (" ", "is empty")):
+        with pytest.raises(RunError, match=rf"given.jsonl:1: no item of \w+ \({column} {why}\)"):
+            kind(model="student", data=file(row | {column: value}), **settings).ready()
+
+
+def test_tests_that_are_no_list_are_one_line(file):
+    with pytest.raises(RunError, match="test_list is no list of tests"):
+        MBPP(model="student", data=file({"text": "Add.", "test_list": "f"}), sandbox=None).ready()

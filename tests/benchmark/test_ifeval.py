@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from evodistill import RunError
 from evodistill.backend.fake import Fake
 from evodistill.benchmark.ifeval import IFEval
 
@@ -67,3 +68,29 @@ def test_the_official_flags_come_out_to_the_last_one(shared, tmp_path):
     assert sum(score.values["ifeval_prompt_loose"] for score in scores) == 295
     assert whole["ifeval_instruction_strict"][0]["mean"] == pytest.approx(510 / 834)
     assert whole["ifeval_instruction_loose"][0]["mean"] == pytest.approx(545 / 834)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"kwargs": [{}]}, r"kwargs of keywords:existence: missing a required argument: 'keywords'"),
+        ({"kwargs": [None]}, r"kwargs of keywords:existence are no object: None"),
+        ({"kwargs": [{"keywords": ["tea("]}]}, r"keywords 'tea\(' is no regular expression \(missing \)"),
+        ({"kwargs": [{"keywords": "tea"}]}, r"keywords must be a list of texts, got 'tea'"),
+        ({"kwargs": [{"keywords": ["tea"], "num_words": 3}]}, r"unexpected keyword argument 'num_words'"),
+        (
+            {"instruction_id_list": ["length_constraints:number_words"],
+             "kwargs": [{"num_words": "many", "relation": "at least"}]},
+            r"num_words must be a number, got 'many'",
+        ),
+        ({"instruction_id_list": [], "kwargs": []}, r"instruction_id_list is no list of instructions"),
+        ({"instruction_id_list": ["tea:cups"]}, r"unknown instruction tea:cups"),
+        ({"prompt": 3}, r"prompt is no text: 3"),
+    ],
+)  # fmt: skip
+def test_an_item_that_cannot_be_checked_is_refused_at_the_start(file, changed, why):
+    row = {"key": 1, "prompt": "Name teas.", "instruction_id_list": ["keywords:existence"]}
+    row |= {"kwargs": [{"keywords": ["tea"], "num_words": None}]}
+    IFEval(model="student", data=file(row)).ready()
+    with pytest.raises(RunError, match=rf"given.jsonl:1: no item of ifeval \(.*{why}"):
+        IFEval(model="student", data=file(row | changed)).ready()

@@ -1,4 +1,5 @@
 import json
+import math
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -10,7 +11,7 @@ from evodistill.backend import Sampling
 from evodistill.backend.fake import Fake
 from evodistill.backend.transformers import Transformers
 from evodistill.benchmark import lm_eval
-from evodistill.benchmark.lm_eval import LMEval, cut, sampling, split
+from evodistill.benchmark.lm_eval import LMEval, cut, sampling, scores, split
 from evodistill.config import check
 
 CAPITALS = [
@@ -53,14 +54,14 @@ def tasks(tmp_path):
 def test_tasks_of_all_kinds_are_scored_item_by_item(tasks):
     rules = [{"match": "2 plus 2", "replies": ["It is 4.\nIt is not 5."]}, {"match": ".", "replies": ["5\n7"]}]
     benchmark = LMEval(model="student", tasks=["own_capitals", "own_sums", "own_text"], include_path=tasks)
-    scores = benchmark({"student": Fake("fake", rules=rules)})
-    by_id = {score.id: dict(score.values) for score in scores}
+    found = benchmark({"student": Fake("fake", rules=rules)})
+    by_id = {score.id: dict(score.values) for score in found}
     assert by_id["own_sums:0"] == {"own_sums_exact_match": 1}
     assert by_id["own_sums:1"] == {"own_sums_exact_match": 0}, "what stands behind a stop is not read"
     assert {id: values for id, values in by_id.items() if id.startswith("own_text")} == {
         f"own_text:{number}": {} for number in range(3)
     }
-    whole = benchmark.whole([], scores)
+    whole = benchmark.whole([], found)
     assert set(whole) == {"own_text_word_perplexity"}
     assert whole["own_text_word_perplexity"][0]["mean"] > 1 and whole["own_text_word_perplexity"][0]["n"] == 3
     texts = {texts.id: texts[1:] for texts in benchmark.texts()}
@@ -74,8 +75,8 @@ def test_tasks_of_all_kinds_are_scored_item_by_item(tasks):
 def test_a_real_model_knows_capitals(tasks, smollm2):
     engine = {"dtype": "float32", "compile": False, "threads": 2}
     model = Transformers("smollm2-135m", path=str(smollm2.folder), engine=engine)
-    scores = LMEval(model="student", tasks=["own_capitals"], include_path=tasks, limit=3)({"student": model})
-    assert [score.values["own_capitals_acc"] for score in scores] == [1, 1, 1]
+    found = LMEval(model="student", tasks=["own_capitals"], include_path=tasks, limit=3)({"student": model})
+    assert [score.values["own_capitals_acc"] for score in found] == [1, 1, 1]
 
 
 @pytest.mark.slow
@@ -87,10 +88,73 @@ def test_a_text_that_cannot_be_scored_has_a_reason(tasks):
             for group in super().score(texts, limit):
                 yield [(i, Logprobs((), "too long") if "Italy" in texts[i][0] else found) for i, found in group]
 
-    scores = LMEval(model="student", tasks=["own_capitals"], include_path=tasks)({"student": Short("fake")})
-    assert [(score.reason, score.values["own_capitals_acc"] is None) for score in scores] == [
+    benchmark = LMEval(model="student", tasks=["own_capitals", "own_text"], include_path=tasks)
+    found = benchmark({"student": Short("fake")})
+    assert [(score.reason, score.values["own_capitals_acc"] is None) for score in found[:3]] == [
         ("", False), ("no_reply", True), ("", False),
     ]  # fmt: skip
+    perplexity = {"mean": None, "ci95": None, "n": 2, "unparsed": 1}
+    assert benchmark.whole([], found) == {"own_text_word_perplexity": {0: perplexity}}
+
+
+@pytest.mark.slow
+def test_a_group_has_the_number_of_the_harness_and_its_interval(tasks, tmp_path):
+    """Weighted by size it is the mean over all items; each task alike, it is none of theirs"""
+    task = yaml.safe_load((tmp_path / "own_sums.yaml").read_text())
+    data = tmp_path / "own_products.jsonl"
+    data.write_text(json.dumps({"question": "3 times 4", "answer": "12"}))
+    files = {"dataset_kwargs": {"data_files": {"test": str(data)}}}
+    (tmp_path / "own_products.yaml").write_text(yaml.safe_dump(task | files | {"task": "own_products"}))
+    for group, weighted in (("own_math", True), ("own_macro", False)):
+        means = [{"metric": "exact_match", "aggregation": "mean", "weight_by_size": weighted}]
+        told = {"group": group, "task": ["own_sums", "own_products"], "aggregate_metric_list": means}
+        (tmp_path / f"{group}.yaml").write_text(yaml.safe_dump(told))
+    rules = [{"match": "2 plus 2", "replies": ["4"]}, {"match": ".", "replies": ["5"]}]
+
+    def asked(group):
+        benchmark = LMEval(model="student", tasks=[group], include_path=tasks)
+        found = benchmark({"student": Fake("fake", rules=rules)})
+        assert len(found) == 3
+        return benchmark.whole([], found)
+
+    pooled = asked("own_math")["own_math_exact_match"][0]
+    assert pooled["mean"] == pytest.approx(1 / 3) and (pooled["n"], pooled["unparsed"]) == (3, 0)
+    assert pooled["ci95"][0] < 1 / 3 < pooled["ci95"][1]
+    assert asked("own_macro") == {"own_macro_exact_match": {0: {"mean": 0.25, "ci95": None, "n": 3, "unparsed": 0}}}
+
+
+@pytest.mark.slow
+def test_the_likeliest_continuation_is_not_known_of_a_choice_either(tasks, tmp_path):
+    task = yaml.safe_load((tmp_path / "own_capitals.yaml").read_text())
+    task |= {"task": "own_exact", "metric_list": [{"metric": "acc"}, {"metric": "exact_match"}]}
+    (tmp_path / "own_exact.yaml").write_text(yaml.safe_dump(task))
+    with pytest.raises(RunError, match=r"exact_match of own_exact asks for the most likely continuation, .* acc"):
+        LMEval(model="student", tasks=["own_exact"], include_path=tasks).ready()
+
+
+def whole(means, *items, errors=()):
+    """The numbers of whole sets, of what the harness found of the tasks a and b."""
+    samples = {
+        task: [{"doc_id": doc, "filter": "none", "metrics": ["m"], "m": value} for doc, value in enumerate(values)]
+        for task, values in zip("ab", items, strict=True)
+    }
+    results = {name: {"alias": name, "m,none": mean, "m_stderr,none": "N/A"} for name, mean in means.items()}
+    found = {"samples": samples, "results": results, "group_subtasks": {"ab": ["a", "b"]}}
+    told = LMEval(model="student", tasks=["ab"]).whole([], list(scores(found, dict.fromkeys(errors, "timeout"))))
+    return {name: rounds[0] for name, rounds in told.items()}
+
+
+def test_an_item_without_a_reply_is_in_no_number_of_a_whole_set():
+    corpus = whole({"a": 9.5, "b": 7.5}, [("a", "b"), ("", "b")], [("c", "d")], errors=[("a", 1)])
+    assert corpus == {
+        "a_m": {"mean": None, "ci95": None, "n": 1, "unparsed": 1},
+        "b_m": {"mean": 7.5, "ci95": None, "n": 1, "unparsed": 0},
+    }
+    assert whole({"a": math.inf, "b": math.nan}, [("a", "b")], [("c", "d")])["a_m"]["mean"] is None
+    group = whole({"a": 0.5, "b": 1.0, "ab": 0.75}, [1, 0], [1, 1], errors=[("a", 1)])
+    assert list(group) == ["ab_m"] and group["ab_m"] == {"mean": 1.0, "ci95": [1, 1], "n": 3, "unparsed": 1}
+    macro = whole({"a": 0.0, "b": 1.0, "ab": 0.5}, [0], [1, 1], errors=[("a", 0)])
+    assert macro["ab_m"] == {"mean": None, "ci95": None, "n": 2, "unparsed": 1}
 
 
 def test_without_the_harness_the_cure_is_said(monkeypatch):

@@ -143,3 +143,20 @@ def test_the_public_questions_and_references_are_read(shared):
     assert {name for name, rows in whole.items() if rows[0]["mean"]} == {
         "mt_bench_reasoning", "mt_bench_math", "mt_bench_coding",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("reference", ["42", 7, ["a", "b", "c"], [["a"], "b"]])
+def test_a_reference_that_is_no_list_of_two_texts_is_refused_at_the_start(file, reference):
+    row = {"question_id": 1, "turns": ["What is 6 times 7?", "And halved?"], "reference": reference}
+    with pytest.raises(RunError, match=r"given.jsonl:1: no item of mt_bench \(reference is no list of two texts"):
+        MTBench(model="student", judge="judge", data=file(row)).ready()
+
+
+def test_references_of_no_item_are_refused_at_the_start_and_a_number_is_a_text(items, file):
+    path = file({"question_id": 99, "turns": ["a", "b"]})
+    with pytest.raises(RunError, match=r"none of its reference answers names an item; .* \(question_id or "):
+        MTBench(model="student", judge="judge", data=items("mt_bench"), references=path).ready()
+    path = file({"question_id": 2, "turns": [102, 51]})
+    benchmark = MTBench(model="student", judge="judge", data=items("mt_bench"), references=path, limit=1)
+    benchmark.ready()  # whatever the limit draws
+    assert benchmark.referred() == {"2": ["102", "51"]}

@@ -39,7 +39,7 @@ def test_a_win_or_a_loss_is_one_that_both_orders_agree_on(items):
     assert [(score.values["win_rate"], score.label) for score in scores] == [
         (1, "win"), (0, "lose"), (0.5, "tie"), (0.5, "tie"),
     ]  # fmt: skip
-    assert ["flip" in score.extra for score in scores] == [False, False, True, False]
+    assert [score.extra["flip"] for score in scores] == [False, False, True, False]
     assert whole["win_rate_flips"][0]["mean"] == 0.25
     first, swapped = (judge.asked[i].chat[0]["content"] for i in (1, 5))
     assert "Answer 1:\nThe mill is gone.\n\nAnswer 2:\nA flood took the mill." in first
@@ -228,3 +228,35 @@ def test_the_leaderboard_comes_out_of_the_published_preferences(shared, file):
         labels = [score.label for score in scores]
         counts = [labels.count(label) for label in ("win", "lose", "tie")]
         assert counts == [int(wanted[key]) for key in ("n_wins", "n_wins_base", "n_draws")]
+
+
+def test_a_pair_that_no_judge_saw_is_no_pair_that_does_not_flip(items):
+    """Of four pairs two are judged, of which one flips"""
+    replies = ("", "A flood took the mill.", *OURS[2:])
+    scores, whole, _ = win_rate(items, ["Better: 1", "Better: 1", "Better: 1", "Better: 2"], replies)
+    assert [score.extra.get("flip") for score in scores] == [None, None, True, False]
+    assert (whole["win_rate_flips"][0]["mean"], whole["win_rate_flips"][0]["n"]) == (0.5, 2)
+
+
+@pytest.mark.parametrize("odd", ["hard", "nan", None, ""])
+def test_difficulties_that_are_no_numbers_are_told_at_the_start_and_not_used(file, caplog, odd):
+    given = [0.5, "-1", odd, 2]
+    rows = [
+        {"id": str(n), "instruction": f"Do {n}.", "output": "x" * n, "difficulty": d} for n, d in enumerate(given, 1)
+    ]
+    plain = [{key: value for key, value in row.items() if key != "difficulty"} for row in rows]
+
+    def measured(*rows):
+        student = Fake.scripted("a much longer answer", "y", "z", "yyyyyyyy")
+        judge = Fake.scripted(*["Better: 1", "Better: 2"] * 2, *["Better: 2", "Better: 1"] * 2)
+        benchmark = WinRate(model="student", judge="judge", data=file(*rows))
+        benchmark.ready()
+        scores = benchmark({"student": student, "judge": judge})
+        return [score.extra.get("difficulty") for score in scores], benchmark.whole([], scores)
+
+    assert measured(*rows) == ([0.5, -1.0, None, 2.0], measured(*plain)[1])
+    assert caplog.messages == [
+        "win_rate: difficulty is no number in 1 of 4 items; length_controlled_win_rate goes without it"
+    ]
+    rows[2]["difficulty"] = "3"
+    assert measured(*rows)[1] != measured(*plain)[1]

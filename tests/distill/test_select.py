@@ -1,12 +1,18 @@
 from dataclasses import replace
 
 import pytest
+from repository import ROOT
 
 from evodistill import RunError
+from evodistill.backend.fake import Fake
+from evodistill.config import build
 from evodistill.distill.select import Select
+from evodistill.evolution.evol_instruct import EvolInstruct
 from evodistill.evolution.evolution import KEPT
 from evodistill.metric import Score
+from evodistill.metric.diversity import Diversity
 from evodistill.metric.length import Length
+from evodistill.metric.reward import Reward
 from evodistill.record import to_line
 
 
@@ -74,6 +80,34 @@ def test_the_top_share_by_a_metric(seeds):
     assert [record.id for record in kept(low)] == [seeds[0].id, seeds[1].id]
 
 
+@pytest.mark.parametrize("rounds", [None, [1]])
+def test_rewards_rank_what_was_evolved_whatever_became_of_its_parents(seeds, rounds):
+    """Seeds are no replies: they have no value, which is not the same as a misspelt one"""
+    made = evolved(seeds, step="evol_instruct", operation="deepening")
+    metric = Reward(model="reward", evolution=EvolInstruct(model="evolver"))
+    reward = Fake("fake")
+    out = Select(metric=metric, value="reward", keep=2, rounds=rounds)([*seeds, *made], {"reward": reward})
+    rewards = {score.id: score.values.get("reward") for score in metric([*seeds, *made], {"reward": reward})}
+    best = sorted((record.id for record in made), key=lambda id: -rewards[id])[:2]
+    assert {record.id for record in kept(out)} == set(best)
+    assert reasons(out)[:5] == ["outside_rounds" if rounds else "no_score"] * 5
+    with pytest.raises(RunError, match=r"select.value=rewrad is no value of this metric; it gives reward"):
+        Select(metric=metric, value="rewrad", keep=2, rounds=rounds)([*seeds, *made], {"reward": reward})
+
+
+def test_a_metric_that_does_not_look_at_parents_is_asked_for_those_left_alone(seeds):
+    made = evolved(seeds)
+    values = {record.instruction: 1.0 for record in made}
+    assert len(kept(Select(metric=Scored(values), value="score", keep=3, rounds=[1])([*seeds, *made], {}))) == 3
+
+
+def test_equal_texts_of_which_one_is_measured(seeds):
+    twice = [*seeds, *(seed.child(seed.instruction, "again") for seed in seeds)]
+    metric = Diversity(model="embedder", unique=True)
+    out = Select(metric=metric, value="neighbour_distance", keep=10)(twice, {"embedder": Fake("fake")})
+    assert reasons(out) == [""] * 5 + ["no_score"] * 5 and out[-1].fault.detail == "not_drawn"
+
+
 @pytest.mark.parametrize("missing", [None, float("nan"), float("inf")])
 def test_a_record_without_a_value_is_never_selected(seeds, missing):
     """SEL3"""
@@ -135,3 +169,14 @@ def test_a_mark_says_who_was_chosen_and_rejects_nobody(seeds):
     assert [record.extra["easy"] for record in again] == [True, True, False, False, False]
     assert all("by_score" in record.extra for record in again)
     assert not any(record.fault for record in again)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf/selection").glob("*.yaml")))
+def test_every_selection_composes(cfg, name):
+    composed = cfg("+experiment=selection", f"selection@select={name}")
+    assert build(composed.select).keep == (None if name == "all" else 0.25)
+
+
+def test_the_random_baseline_asks_no_model(cfg, seeds):
+    select = build(cfg("+experiment=selection", "selection@select=random", "select.rounds=null").select)
+    assert select.roles == () and reasons(select(seeds, {})).count("not_selected") == 4

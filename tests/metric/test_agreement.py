@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from evodistill import RunError
 from evodistill.backend import Completion
 from evodistill.backend.fake import Fake
+from evodistill.config import check
 from evodistill.metric import Score
 from evodistill.metric.agreement import agreement, kappa
 from evodistill.metric.complexity_rate import ComplexityRate
@@ -86,6 +88,7 @@ def test_a_record_that_one_judge_did_not_rate_is_counted_and_left_out():
 )
 def test_two_judges_are_asked_the_same_and_compared(seeds, metric, marks, other):
     judge, teacher = Fake.scripted(*marks), Fake.scripted(*other)
+    teacher.name = "another"
     assert metric.roles == ("judge", "teacher")
     found = metric(seeds[:4], {"judge": judge, "teacher": teacher})
     assert [one.chat for one in judge.asked] == [one.chat for one in teacher.asked]
@@ -100,6 +103,21 @@ def test_two_judges_are_asked_the_same_and_compared(seeds, metric, marks, other)
     assert list(whole) == [f"{name}_kappa"] and whole[f"{name}_kappa"][0]["n"] == 3
     summary = summarize([one.to_dict() for one in found], 0)
     assert summary[name]["0"]["n"] == 4 and summary[f"{name}_second"]["0"]["unparsed"] == 1
+
+
+def test_a_model_is_no_second_judge_of_its_own(seeds, cfg, tmp_path):
+    """By identity when it is asked; at the start where its weights are here"""
+    metric = ComplexityRate(model="judge", second="teacher")
+    same = r"complexity_rate.second=teacher has the same model as judge, .* model@teacher=NAME, or second=null"
+    with pytest.raises(RunError, match=same):
+        metric(seeds, {"judge": Fake("fake"), "teacher": Fake("fake")})
+    with pytest.raises(ValueError, match="second=judge is the role that judges already"):
+        ComplexityScore(model="judge", second="judge")
+    (tmp_path / "config.json").write_text("{}")
+    roles = [f"{role}.{key}={value}" for role in ("judge", "teacher") for key, value in
+             {"name": "mine", "path": tmp_path, "package": "null"}.items()]  # fmt: skip
+    with pytest.raises(RunError, match=same):
+        check(cfg("metric=[complexity_rate]", "metric.complexity_rate.second=teacher", *roles))
 
 
 def test_one_judge_alone_measures_no_agreement(seeds):

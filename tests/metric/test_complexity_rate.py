@@ -54,6 +54,7 @@ def test_unparsed_replies_are_counted_and_stay_out_of_the_mean(seeds):
 
 def test_each_of_two_judges_has_the_counts_of_its_own_labels(seeds):
     judges = {"judge": Fake.scripted("easy", "hmm", "hard"), "other": Fake.scripted("very easy", "hard", "hmm")}
+    judges["other"].name = "another"
     scores = ComplexityRate("judge", second="other")(seeds[:3], judges)
     found = summarize([score.to_dict() for score in scores], 0)
     assert found["complexity_rate"]["0"]["counts"] == {"easy": 1, "hard": 1}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from evodistill.backend import Backend, Logprobs
+from evodistill.metric import Score
 from evodistill.metric.ifd import IFD
 from evodistill.record import Record
 from evodistill.results import summarize
@@ -154,6 +155,8 @@ def test_an_answer_beyond_the_context_loses_its_end_in_both_passes_and_is_counte
     assert [dict(score.extra) for score in scores] == [{"cut": 2}, {}]
     assert metric.whole(records, scores) == {"ifd_truncated": {0: {"mean": 0.5, "ci95": None, "n": 2, "unparsed": 0}}}
     assert metric.whole(records, scores[1:]) == {}, "nothing was cut"
+    unread = [Score.of(record, {"ifd": None}, reason="no_answer") for record in seeds[2:]]
+    assert metric.whole(seeds, [*scores, *unread])["ifd_truncated"][0]["n"] == 2, "only what was read"
 
 
 def test_an_instruction_that_fills_the_context_is_a_reason(seeds):

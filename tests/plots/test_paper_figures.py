@@ -1,7 +1,11 @@
+from importlib import import_module
+
 import pandas as pd
 import pytest
 
 from plots import benchmark_lines, iterations, scaling, win_rate
+from plots.__main__ import EXPERIMENTS, table
+from plots.__main__ import PAPER as FIGURES
 
 PAPER = benchmark_lines.PAPER
 
@@ -73,3 +77,14 @@ def test_a_table_of_an_older_run_costs_its_own_figure_only(tmp_path, monkeypatch
     assert "not drawn" in said.err and "the columns panel, bar, outcome, count are needed" in said.err
     page = (tmp_path / "out" / "index.html").read_text()
     assert "figure7_win_rate.png" in page and "figure7_old" not in page
+
+
+def test_each_table_that_a_study_of_ours_left_is_drawn_and_what_the_paper_has_no_numbers_of_is_among_them():
+    ours = {}
+    for figure, _, _ in FIGURES.values():
+        module = import_module(f"plots.{figure}")
+        ours[figure] = sorted(EXPERIMENTS.glob(f"*/{figure}.csv"))
+        for path in ours[figure]:
+            drawn = module.draw(table(module, path))
+            assert any(axes.has_data() for axes in drawn.axes), path
+    assert all(ours[figure] for figure, published, _ in FIGURES.values() if published is None)

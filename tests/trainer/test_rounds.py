@@ -16,7 +16,9 @@ ROUNDS = (1, 2, 3)
 @pytest.mark.slow
 def test_each_round_trains_on_its_own_set_of_which_more_is_hard(cfg, base, tmp_path, in_this_process):
     items = tmp_path / "items.jsonl"
-    items.write_text('{"key": 1, "prompt": "Say tea.", "instruction_id_list": [], "kwargs": []}\n')
+    items.write_text(
+        '{"key": 1, "prompt": "Say tea.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}\n'
+    )
     words = [
         "+experiment=tapir_students",
         *(fake for fake in FAKES if "student" not in fake),

@@ -15,7 +15,7 @@ from typing import Any
 from evodistill import prompt
 from evodistill.backend import Chat, chat
 from evodistill.benchmark import Benchmark, scored
-from evodistill.benchmark.items import Answer, Item, Texts
+from evodistill.benchmark.items import Answer, Item, Texts, words
 from evodistill.metric import Score
 
 NUMBER = re.compile(
@@ -43,9 +43,10 @@ class GSM8K(Benchmark):
         return {self.prompt: ("question",)}
 
     def parse(self, row: Mapping[str, Any]) -> Item:
-        if strict(row["answer"]) is None:
+        if strict(words(row, "answer")) is None:
             raise ValueError("its answer has no line '#### number'")
-        return Item(self.id(row, row["question"]), row["question"], row)
+        question = words(row, "question")
+        return Item(self.id(row, question), question, row)
 
     def known(self, item: Item) -> Texts:
         answer = item.row["answer"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from evodistill import prompt
 from evodistill.backend import Chat, chat
-from evodistill.benchmark.items import Item, Texts
+from evodistill.benchmark.items import Item, Texts, words
 from evodistill.benchmark.pass_at_k import CHECKED, START, PassAtK, blocks, longest
 
 
@@ -25,10 +25,8 @@ class HumanEval(PassAtK):
         return {self.prompt: ("code",)}
 
     def parse(self, row: Mapping[str, Any]) -> Item:
-        for key in ("prompt", "test", "entry_point"):
-            if not row[key].strip():
-                raise ValueError(f"{key} is empty")
-        return Item(self.id(row, row["prompt"]), row["prompt"], row)
+        prompt, *_ = (words(row, key) for key in ("prompt", "test", "entry_point"))
+        return Item(self.id(row, prompt), prompt, row)
 
     def known(self, item: Item) -> Texts:
         solution = item.row.get("canonical_solution")

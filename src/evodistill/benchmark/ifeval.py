@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evodistill.benchmark import Benchmark, resampled, scored
-from evodistill.benchmark.instructions import RULES, followed, followed_loosely
-from evodistill.benchmark.items import Answer, Item
+from evodistill.benchmark.instructions import check, followed, followed_loosely
+from evodistill.benchmark.items import Answer, Item, words
 from evodistill.metric import Score
 from evodistill.record import Record
 
@@ -30,11 +30,15 @@ class IFEval(Benchmark):
         return tuple(f"ifeval_prompt_{way}" for way in WAYS)
 
     def parse(self, row: Mapping[str, Any]) -> Item:
-        if unknown := [id for id in row["instruction_id_list"] if id not in RULES]:
-            raise ValueError(f"unknown instruction {unknown[0]}")
-        if len(row["kwargs"]) != len(row["instruction_id_list"]):
+        ids, given = row["instruction_id_list"], row["kwargs"]
+        if not isinstance(ids, list) or not ids:
+            raise ValueError("instruction_id_list is no list of instructions")
+        if not isinstance(given, list) or len(given) != len(ids):
             raise ValueError("kwargs and instruction_id_list differ in length")
-        return Item(self.id(row, row["prompt"]), row["prompt"], row)
+        for id, arguments in zip(ids, given, strict=True):
+            check(id, arguments)
+        prompt = words(row, "prompt")
+        return Item(self.id(row, prompt), prompt, row)
 
     def score(self, item: Item, answer: Answer) -> Score:
         asked = list(zip(item.row["instruction_id_list"], item.row["kwargs"], strict=True))

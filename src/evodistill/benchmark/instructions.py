@@ -8,6 +8,7 @@ others; what makes scores irreproducible is not: languages are detected with a f
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -18,13 +19,48 @@ if TYPE_CHECKING:
     from langdetect.detector_factory import DetectorFactory
 
 OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
+# arguments that are regular expressions
+PATTERNS = ("keyword", "keywords", "forbidden_words", "section_spliter", "postscript_marker")
 POSTSCRIPTS = {"P.S.": r"p\.\s?s\.", "P.P.S": r"p\.\s?p\.\s?s"}
+
+
+def check(id: str, arguments: object) -> None:
+    """ValueError where an instruction is unknown, or lacks an argument, or has one that its rule cannot take."""
+    if id not in RULES:
+        raise ValueError(f"unknown instruction {id}")
+    if not isinstance(arguments, Mapping):
+        raise ValueError(f"kwargs of {id} are no object: {arguments!r}")
+    rule = inspect.signature(RULES[id], eval_str=True)
+    try:
+        given = rule.bind("", **present(arguments)).arguments
+    except TypeError as error:
+        raise ValueError(f"kwargs of {id}: {error}") from None
+    for name, value in given.items():
+        kind = rule.parameters[name].annotation
+        if not fits(value, kind):
+            wanted = {int: "a number", str: "a text"}.get(kind, "a list of texts")
+            raise ValueError(f"kwargs of {id}: {name} must be {wanted}, got {value!r}")
+        for pattern in ([value] if kind is str else value) if name in PATTERNS else ():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"kwargs of {id}: {name} {pattern!r} is no regular expression ({error})") from None
+
+
+def fits(value: object, kind: object) -> bool:
+    if kind == list[str]:
+        return isinstance(value, list) and all(isinstance(word, str) for word in value)
+    return isinstance(value, int | float if kind is int else str)
+
+
+def present(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The hub's rows name the arguments of all instructions, null where another one has them."""
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def followed(id: str, arguments: Mapping[str, Any], response: str) -> bool:
     """Whether a response follows an instruction. An empty one follows none."""
-    given = {name: value for name, value in arguments.items() if value is not None}
-    return bool(response.strip()) and bool(RULES[id](response, **given))
+    return bool(response.strip()) and bool(RULES[id](response, **present(arguments)))
 
 
 def followed_loosely(id: str, arguments: Mapping[str, Any], response: str) -> bool:
@@ -59,7 +95,7 @@ def language(text: str, language: str) -> bool:
     return detected(text) in (language, None)
 
 
-def english(text: str, case: Callable[[str], bool]) -> bool:
+def english(case: Callable[[str], bool], text: str) -> bool:
     return case(text) and detected(text) in ("en", None)
 
 
@@ -218,7 +254,7 @@ RULES: dict[str, Callable[..., bool]] = {
     "startend:end_checker": ending,
     "startend:quotation": quoted,
     "change_case:capital_word_frequency": capital_words,
-    "change_case:english_capital": partial(english, case=str.isupper),
-    "change_case:english_lowercase": partial(english, case=str.islower),
+    "change_case:english_capital": partial(english, str.isupper),
+    "change_case:english_lowercase": partial(english, str.islower),
     "punctuation:no_comma": no_comma,
 }

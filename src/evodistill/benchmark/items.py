@@ -47,6 +47,16 @@ class Answer:
     cut: bool = False  # at max_tokens
 
 
+def words(row: Mapping[str, Any], key: str) -> str:
+    """The text of a column that an item cannot do without; KeyError or ValueError where it has none."""
+    value = row[key]
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is no text: {value!r}")
+    if not value.strip():
+        raise ValueError(f"{key} is empty")
+    return value
+
+
 def check_file(path: str | None, key: str) -> None:
     if path is not None and not Path(path).expanduser().is_file():
         raise ValueError(f"{key}: no such file: {path} (looked from {Path.cwd()})")

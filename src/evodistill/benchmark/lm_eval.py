@@ -8,11 +8,12 @@ most likely continuation is the given one (LAMBADA's accuracy) are refused: our 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from evodistill import RunError
 from evodistill.backend import Backend, Sampling, chat
@@ -20,18 +21,21 @@ from evodistill.benchmark.items import Texts
 from evodistill.dataset import rows
 from evodistill.metric import Score
 from evodistill.record import Record
+from evodistill.results import summary
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.model import LM
 
 MOST = 256  # tokens of a reply where the task does not say, as in the harness
+Place: TypeAlias = tuple[str, int]  # task and item
 
 
 @dataclass(frozen=True, kw_only=True)
 class LMEval:
-    """Values `TASK_METRIC` (and `_FILTER` where a task has several), a number an item where the metric is one; metrics
-    of the whole set alone (perplexities, corpus BLEU) are numbers of the whole set."""
+    """Values `TASK_METRIC` (and `_FILTER` where a task has several), a number an item where the metric is one. Numbers
+    of the whole set are metrics that no item has (perplexities, corpus BLEU), and `GROUP_METRIC`, the mean that the
+    harness makes of a group of tasks."""
 
     model: str  # role that is asked
     tasks: Sequence[str]  # names of the harness, or of include_path
@@ -94,6 +98,11 @@ class LMEval:
                 )
             if task.OUTPUT_TYPE == "loglikelihood":
                 raise RunError(f"benchmark.lm_eval: {name} asks for the most likely continuation, which is not known")
+            if task.OUTPUT_TYPE == "multiple_choice" and "exact_match" in (task.aggregation() or ()):
+                raise RunError(
+                    f"benchmark.lm_eval: exact_match of {name} asks for the most likely continuation, "
+                    "which is not known; name a task file that lists acc or acc_norm instead"
+                )
             if self.shots is not None or task.get_config("num_fewshot") is None:
                 task.set_config(key="num_fewshot", value=self.shots or 0)
             task.set_fewshot_seed(seed=self.seed)
@@ -111,21 +120,17 @@ class LMEval:
         tasks = self.loaded()
         from lm_eval.evaluator import evaluate
 
-        errors: dict[tuple[str, int], str] = {}
+        errors: dict[Place, str] = {}
         try:
             found = evaluate(adapter(models[self.model], errors), tasks, limit=self.limit, bootstrap_iters=0)
         except ValueError as error:  # code that a model writes would run in this process, pictures
             raise RunError(f"benchmark.lm_eval: {error}") from None
         assert found is not None
-        return list(scores(found, errors))
+        return list(scores(found, errors, self.seed))
 
     def whole(self, records: Sequence[Record], scores: Sequence[Score]) -> dict[str, dict[int, dict[str, Any]]]:
-        """What the harness makes of all items of a task, where no item has a value of its own."""
-        return {
-            value: {0: {"mean": mean, "ci95": None, "n": n, "unparsed": 0}}
-            for score in scores
-            for value, (mean, n) in score.extra.get("whole", {}).items()
-        }
+        """The numbers of groups, and of tasks whose items have none of their own."""
+        return {value: {0: row} for score in scores for value, row in score.extra.get("whole", {}).items()}
 
 
 def installed() -> str:
@@ -135,34 +140,76 @@ def installed() -> str:
         raise RunError("benchmark=lm_eval needs the harness: pip install -e '.[lm_eval]'") from None
 
 
-def scores(found: Mapping[str, Any], errors: Mapping[tuple[str, int], str]) -> Iterator[Score]:
-    """A score an item and task, with the values of all filters."""
-    for task, samples in found["samples"].items():
-        several = len({sample["filter"] for sample in samples}) > 1
-        values: dict[int, dict[str, float | None]] = {}
-        shapeless: set[str] = set()
-        for sample in samples:
-            end = f"_{sample['filter']}" if several else ""
-            here = values.setdefault(sample["doc_id"], {})
-            for metric in sample["metrics"]:
-                if isinstance(sample[metric], int | float) and math.isfinite(sample[metric]):
-                    here[f"{task}_{metric}{end}"] = float(sample[metric])
-                else:
-                    shapeless.add(f"{metric},{sample['filter']}")
-        totals = {
-            f"{task}_{key.replace(',', '_') if several else key.partition(',')[0]}": (result, len(values))
-            for key, result in found["results"][task].items()
-            if key in shapeless and isinstance(result, int | float)
-        }
-        for number, (doc, given) in enumerate(sorted(values.items())):
+def scores(found: Mapping[str, Any], errors: Mapping[Place, str], seed: int = 0) -> Iterator[Score]:
+    """A score an item and task, with the values of all filters. The first has the numbers of the whole set too."""
+    tasks = {task: by_item(samples) for task, samples in found["samples"].items()}
+    whole = dict(wholes(found, tasks, errors, seed))
+    for task, items in tasks.items():
+        names = named(task, found["results"][task])
+        for doc, given in sorted(items.items()):
             error = errors.get((task, doc), "")
-            extra = {"whole": totals} if totals and number == 0 else {}
-            kept = dict.fromkeys(given) if error else given
-            id = f"{task}:{doc}"
-            yield Score(id, id, 0, "", kept, reason="no_reply" if error else "", raw=error, extra=extra)
+            values = {names[key]: None if error else value for key, value in given.items()}
+            id, extra = f"{task}:{doc}", {"whole": whole} if whole else {}
+            yield Score(id, id, 0, "", values, reason="no_reply" if error else "", raw=error, extra=extra)
+            whole = {}
 
 
-def adapter(model: Backend, errors: dict[tuple[str, int], str]) -> LM:
+def by_item(samples: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, float]]:
+    """Item → its numbers, by what the harness calls them: `metric,filter`. What a corpus metric is made of is none."""
+    items: dict[int, dict[str, float]] = {}
+    for sample in samples:
+        here = items.setdefault(sample["doc_id"], {})
+        for metric in sample["metrics"]:
+            if isinstance(sample[metric], int | float):
+                here[f"{metric},{sample['filter']}"] = float(sample[metric])
+    return items
+
+
+def named(name: str, results: Mapping[str, Any]) -> dict[str, str]:
+    """`metric,filter` → our name for it; the filter is told where a task or group has several."""
+    keys = [key for key in results if "," in key]
+    several = len({key.partition(",")[2] for key in keys}) > 1
+    return {key: f"{name}_{key.replace(',', '_') if several else key.partition(',')[0]}" for key in keys}
+
+
+def wholes(
+    found: Mapping[str, Any],
+    tasks: Mapping[str, Mapping[int, Mapping[str, float]]],
+    errors: Collection[Place],
+    seed: int,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, mean with n) of each number that the harness makes of several items and that no item has.
+
+    Where that is the mean of their numbers, items without a reply stay out of it and it has an interval. All else
+    would hold their empty replies: such a number is none."""
+    for name, results in found["results"].items():
+        for key, value in named(name, results).items():
+            if not isinstance(results[key], int | float):  # "N/A" for an error of the mean
+                continue
+            places = [
+                (task, doc)
+                for task in leaves(name, found["group_subtasks"])
+                if key in found["results"][task]
+                for doc in tasks[task]
+            ]
+            own = {(task, doc): tasks[task][doc][key] for task, doc in places if key in tasks[task][doc]}
+            if own and name in tasks:
+                continue
+            if own and math.isclose(fmean(own.values()), results[key], abs_tol=1e-12):
+                given = [None if place in errors else number for place, number in own.items()]
+                yield value, summary(given, f"{seed}:{value}")
+                continue
+            failed = sum(place in errors for place in places)
+            mean = float(results[key]) if math.isfinite(results[key]) and not failed else None
+            yield value, {"mean": mean, "ci95": None, "n": len(places) - failed, "unparsed": failed}
+
+
+def leaves(name: str, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """The tasks of a group and of the groups in it; of a task itself."""
+    return [leaf for child in groups[name] for leaf in leaves(child, groups)] if name in groups else [name]
+
+
+def adapter(model: Backend, errors: dict[Place, str]) -> LM:
     """Our backend as the harness knows a model. What it could not answer goes into `errors`, by task and item."""
     from lm_eval.api.model import LM
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from evodistill import prompt
 from evodistill.backend import Chat, chat
-from evodistill.benchmark.items import Item, Texts
+from evodistill.benchmark.items import Item, Texts, words
 from evodistill.benchmark.pass_at_k import CHECKED, START, PassAtK, blocks, longest
 
 
@@ -30,10 +30,10 @@ class MBPP(PassAtK):
 
     def parse(self, row: Mapping[str, Any]) -> Item:
         """A row of `full` (text, test_setup_code) or of `sanitized` (prompt, test_imports)."""
-        task = row["text"] if "text" in row else row["prompt"]
-        if not task.strip() or not row["test_list"]:
-            raise ValueError("the task or its test_list is empty")
-        for line in (*row["test_list"], setup(row)):
+        task, tests = words(row, "text" if "text" in row else "prompt"), row["test_list"]
+        if not isinstance(tests, list) or not tests:
+            raise ValueError("test_list is no list of tests")
+        for line in (*tests, setup(row)):
             try:
                 ast.parse(line)
             except SyntaxError:

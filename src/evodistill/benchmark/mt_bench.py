@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from evodistill import RunError, prompt
@@ -65,7 +65,18 @@ class MTBench(Benchmark):
         turns = row.get("turns") or row["prompt"]  # FastChat's form, or the hub's
         if not isinstance(turns, list) or len(turns) != 2 or not all(isinstance(turn, str) for turn in turns):
             raise ValueError("turns are no list of two texts")
-        given = {"turns": turns, "category": row.get("category") or "", "reference": row.get("reference") or []}
+        reference = row.get("reference") or []
+        if (
+            not isinstance(reference, list)
+            or len(reference) > 2
+            or any(isinstance(turn, dict | list) for turn in reference)
+        ):
+            raise ValueError(f"reference is no list of two texts: {reference!r}")
+        given = {
+            "turns": turns,
+            "category": row.get("category") or "",
+            "reference": [said(turn).text for turn in reference],
+        }
         return Item(self.id(row, turns[0]), turns[0], given)
 
     def texts(self) -> Iterator[Texts]:
@@ -74,12 +85,15 @@ class MTBench(Benchmark):
             yield texts._replace(solutions=[*texts.solutions, *filter(None, referred.get(texts.id, ()))])
 
     def known(self, item: Item) -> Texts:
-        reference = [turn for turn in item.row["reference"] if isinstance(turn, str)]
-        return Texts(item.id, item.row["turns"], reference)
+        return Texts(item.id, item.row["turns"], [*filter(None, item.row["reference"])])
 
     def ready(self) -> None:
         items = self.items()
-        self.referred()
+        if self.references and not self.referred().keys() & {item.id for item in replace(self, limit=None).items()}:
+            raise RunError(
+                f"{self.references}: none of its reference answers names an item; "
+                f"give each row the item's id ({' or '.join(self.ids)})"
+            )
         if self.answers:
             self.conversations(items, {})
 
@@ -123,7 +137,7 @@ class MTBench(Benchmark):
             turns = listed(row.value) if isinstance(row.value, dict) else None
             if row.fault or turns is None:
                 raise RunError(f"{row.place}: no reference answers ({row.fault or f'this row needs {SHAPE}'})")
-            found[self.id(row.value, "")] = [turn if isinstance(turn, str) else "" for turn in turns]  # type: ignore[arg-type]
+            found[self.id(row.value, "")] = [said(turn).text for turn in turns]  # type: ignore[arg-type]
         return found
 
     def grading(self, item: Item, turns: Turns, reference: Sequence[str], turn: int) -> Chat:

@@ -7,6 +7,7 @@ without one there is no value, and no tie (JD3). Answers are joined to the promp
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ from evodistill.metric import Score
 from evodistill.parse import Parsed, plain
 from evodistill.record import Record
 
+log = logging.getLogger(__name__)
+
 VERDICT = re.compile(r"(?:better ?:? ?)?(?:answer )?(1|2|neither)")
 
 
@@ -32,13 +35,13 @@ class Comparison:
     value: float | None = None
     reason: str = ""
     raw: str = ""
-    flip: bool = False  # the two orders name different winners
+    flip: bool | None = None  # whether the two orders name different winners; None where no judge was asked
 
 
 @dataclass(frozen=True, kw_only=True)
 class WinRate(Benchmark):
     """Value `win_rate`: 1, 0.5 or 0, with the label win, tie or lose. Numbers of the whole set: `win_rate_flips`, the
-    share of pairs whose winner changes with the order, and `length_controlled_win_rate`.
+    share of judged pairs whose winner changes with the order, and `length_controlled_win_rate`.
 
     The rival's answers are those of a role, of a file, or the `output` of the items. An empty answer loses, unasked."""
 
@@ -77,7 +80,10 @@ class WinRate(Benchmark):
         if not (told := instruction(row)):
             raise ValueError("no instruction, prompt or question")
         whole = self.prompted(row)
-        return Item(self.id(row, whole), whole, {**row, "instruction": told, "input": row.get("input") or ""})
+        given = {**row, "instruction": told, "input": row.get("input") or ""}
+        if "difficulty" in row:
+            given["difficulty"] = number(row["difficulty"])
+        return Item(self.id(row, whole), whole, given)
 
     def prompted(self, row: Mapping[str, Any]) -> str:
         """The instruction with its input below it, of an item and of a recorded row alike."""
@@ -94,6 +100,10 @@ class WinRate(Benchmark):
             self.theirs(items, {})
         if self.preferences:
             self.preferred(items)
+        lacking = sum(item.row.get("difficulty") is None for item in items)
+        if lacking and any("difficulty" in item.row for item in items):
+            told = "win_rate: difficulty is no number in %d of %d items; length_controlled_win_rate goes without it"
+            log.warning(told, lacking, len(items))
 
     def __call__(self, models: Mapping[str, Backend]) -> list[Score]:
         items = self.items()
@@ -156,15 +166,14 @@ class WinRate(Benchmark):
         there = [score for score in scores if score.values["win_rate"] is not None]
         lacking = {"unparsed": len(scores) - len(there)}
         told = {}
-        if there and not self.preferences:
-            flips = [float("flip" in score.extra) for score in there]
+        if flips := [float(score.extra["flip"]) for score in there if "flip" in score.extra]:
             told["win_rate_flips"] = {0: resampled(np.mean, [flips], f"{self.seed}:flips") | lacking}
         if there and all("lengths" in score.extra for score in there):
-            hard = [score.extra.get("difficulty") for score in there]
+            hard = all("difficulty" in score.extra for score in scores)
             columns: list[Any] = [
                 [score.values["win_rate"] for score in there],
                 [mine - other for mine, other in (score.extra["lengths"] for score in there)],
-                *([hard] if None not in hard else []),
+                *([[score.extra["difficulty"] for score in there]] if hard else []),
             ]
             found = resampled(controlled, columns, f"{self.seed}:length", resamples=500)
             told["length_controlled_win_rate"] = {0: found | lacking}
@@ -191,6 +200,15 @@ def preference(row: Mapping[str, Any], item: Item) -> float | Answer | None:
     if math.isnan(value):
         return Answer(str(row["preference"] or ""), "no_preference")
     return value if 0 <= value <= 1 else None
+
+
+def number(given: object) -> float | None:
+    """A finite number, also one that is written as text; None where there is none."""
+    try:
+        value = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
 
 
 def recorded(value: float | Answer) -> Comparison:
@@ -236,7 +254,6 @@ def compared(item: Item, pair: Sequence[Answer], comparison: Comparison, by: Map
     extra: dict[str, Any] = dict(by)
     if not any(answer.reason for answer in pair):
         extra["lengths"] = [len(answer.text) for answer in pair]
-    extra |= {key: item.row[key] for key in ("difficulty",) if key in item.row} | (
-        {"flip": True} if comparison.flip else {}
-    )
+    known = {"difficulty": item.row.get("difficulty"), "flip": comparison.flip}
+    extra |= {key: value for key, value in known.items() if value is not None}
     return scored(item, {"win_rate": value}, label=label, reason=comparison.reason, raw=comparison.raw, extra=extra)

@@ -74,7 +74,7 @@ class Select:
             out |= unpaired([record for record in out.values() if not record.fault], self.lines(place), place)
         left = [record for record in out.values() if not record.fault]
         if self.keep is not None:
-            out |= {record.id: record for record in self.ranked(left, models)}
+            out |= {record.id: record for record in self.ranked(left, records, models)}
         if self.mark:
             marked = ({**record.extra, self.mark: out[record.id].fault is None} for record in records)
             return [replace(record, extra=extra) for record, extra in zip(records, marked, strict=True)]
@@ -92,13 +92,16 @@ class Select:
         kept = (self.outside(record) for record in read_records(records_of(place)))
         return Counter(line(record) for record in kept if not record.fault)
 
-    def ranked(self, records: list[Record], models: Mapping[str, Backend]) -> list[Record]:
-        """Every record; those below the cut, or without a value, rejected (SEL1, SEL3: never a guess for nan)."""
+    def ranked(self, records: list[Record], given: list[Record], models: Mapping[str, Backend]) -> list[Record]:
+        """Every record; those below the cut, or without a value, rejected (SEL1, SEL3: never a guess for nan). `given`
+        is what they are left of."""
         out = {record.id: record for record in records}
         values: dict[str, float] = dict.fromkeys(out, 0.0)
         if self.metric is not None and self.value is not None:
             values = {}
-            for score in self.metric(records, models):
+            for score in self.metric(self.measured(records, given), models):
+                if score.id not in out:
+                    continue
                 value = score.named(self.value, "select.value")
                 if value is None:
                     out[score.id] = out[score.id].reject("no_score", score.reason, score.raw)
@@ -119,6 +122,13 @@ class Select:
                 )
                 out[record.id] = record.reject("not_selected", detail)
         return list(out.values())
+
+    def measured(self, records: list[Record], given: list[Record]) -> list[Record]:
+        """The records, with their parents, although these were filtered out, where the metric looks at them."""
+        if not getattr(self.metric, "parents", False):
+            return records
+        wanted = {id for record in records for id in (record.id, record.origin.parent)}
+        return [record for record in given if record.id in wanted]
 
     def number(self, n: int) -> int:
         """How many of n are kept; of a share at least one."""

@@ -37,10 +37,10 @@ class Score:
         return cls(record.id, record.origin.seed, record.origin.round, record.origin.operation, values, **more)
 
     def named(self, value: str, key: str) -> float | None:
-        """The value of that name; `key` is where the config says it."""
-        if value not in self.values:
+        """The value of that name, None where the record was never asked; `key` is where the config says it."""
+        if self.values and value not in self.values:
             raise RunError(f"{key}={value} is no value of this metric; it gives {', '.join(self.values)}")
-        return self.values[value]
+        return self.values.get(value)
 
     @classmethod
     def from_dict(cls, flat: Mapping[str, Any]) -> Score:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evodistill.backend import Chat, chat
+from evodistill.evolution.evolution import KEPT
 from evodistill.record import Record
 
 TARGETS = ("instruction", "response")
-STANDS_IN = "keep_parent"
 
 
 class Evolution(Protocol):
@@ -56,7 +56,7 @@ def answered(record: Record, parents: dict[str, Record], evolution: Evolution | 
 def evolved(record: Record, parents: dict[str, Record], evolution: Evolution | None) -> Exchange:
     if not record.origin.parent:
         return Exchange(reason="seed")
-    if record.origin.operation == STANDS_IN:
+    if record.origin.operation == KEPT:
         return Exchange(reason="not_evolved")
     if record.origin.parent not in parents:
         return Exchange(reason="no_parent")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 VALUES = ("ifd", "ic_ifd", "loss_instruction", "loss_answer", "loss_answer_given_instruction")
+UNREAD = ("no_answer", "not_scored", "no_room")  # reasons of records of whose answer nothing was read
 SEPARATOR = "\n"
 CONTEXT = 1 << 30  # tokens: whatever the model reads
 
@@ -96,9 +97,8 @@ class IFD:
         instruction, answer = loss(given.parts[0]), loss(alone.parts[1][:common])
         conditioned = loss(given.parts[2][:common])
         if min(instruction, answer) <= 0 or not math.isfinite(instruction + answer + conditioned):
-            return Score.of(
-                record, nothing, reason="no_loss", raw=f"L(Q) {instruction}, L(A) {answer}, L(A|Q) {conditioned}"
-            )
+            raw = f"L(Q) {instruction}, L(A) {answer}, L(A|Q) {conditioned}"
+            return Score.of(record, nothing, reason="no_loss", raw=raw, **cut)
         # per record, never a mean over a batch (IFD3); a record without a ratio stays out of every mean (IFD5)
         losses = {"loss_instruction": instruction, "loss_answer": answer, "loss_answer_given_instruction": conditioned}
         if self.variant == "loss_ratio":
@@ -110,13 +110,15 @@ class IFD:
         return Score.of(record, {"ifd": ifd, "ic_ifd": ic_ifd, **losses}, **cut)
 
     def whole(self, records: Collection[Record], scores: Collection[Score]) -> dict[str, dict[int, dict[str, Any]]]:
-        """The share of truncated records, where there are any."""
+        """The share of truncated records among those that were read, where there are any."""
         rounds: dict[int, list[bool]] = {}
         for score in scores:
-            rounds.setdefault(score.round, []).append("cut" in score.extra)
+            if score.reason not in UNREAD:
+                rounds.setdefault(score.round, []).append("cut" in score.extra)
         if not any(any(cuts) for cuts in rounds.values()):
             return {}
-        log.warning("ifd: %d of %d answers are not read to their end", sum(map(sum, rounds.values())), len(scores))
+        told = sum(map(sum, rounds.values())), sum(map(len, rounds.values()))
+        log.warning("ifd: %d of %d answers are not read to their end", *told)
         shares = {number: sum(cuts) / len(cuts) for number, cuts in rounds.items()}
         return {
             "ifd_truncated": {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
-from evodistill import prompt
+from evodistill import RunError, prompt
 from evodistill.backend import Backend, Sampling, chat
 from evodistill.metric import Score
 from evodistill.metric.agreement import agreement
@@ -30,6 +31,12 @@ class Judged:
     VALUE: ClassVar[str]
     streams: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if self.second == self.model:
+            raise ValueError(
+                f"second={self.second} is the role that judges already; name one with another model, or null"
+            )
+
     def parse(self, reply: str) -> Parsed[Any]:
         raise NotImplementedError
 
@@ -45,7 +52,16 @@ class Judged:
     def prompts(self) -> dict[str, tuple[str, ...]]:
         return {self.prompt: VARIABLES}
 
+    def suits(self, models: Mapping[str, Path] | Mapping[str, str]) -> None:
+        """Refuse two roles of one model, known by its folder, at the start, or by its identity, before it is asked."""
+        if self.second and models.get(self.model) == models.get(self.second) is not None:
+            raise RunError(
+                f"{self.VALUE}.second={self.second} has the same model as {self.model}, which agrees with itself; "
+                f"choose another one with model@{self.second}=NAME, or second=null"
+            )
+
     def __call__(self, records: list[Record], models: Mapping[str, Backend]) -> list[Score]:
+        self.suits({role: models[role].identity for role in self.roles})
         scores = self.judge(records, models[self.model])
         return beside(scores, self.judge(records, models[self.second]), self.VALUE) if self.second else scores
 

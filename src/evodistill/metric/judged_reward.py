@@ -39,6 +39,11 @@ class JudgedReward:
         return {self.prompt: ("request", "reply")}
 
     @property
+    def parents(self) -> bool:
+        """Whether the parents of the records must be among them."""
+        return self.target == "instruction"
+
+    @property
     def name(self) -> str:
         return "judged_reward" if self.target == "instruction" else "judged_response_reward"
 

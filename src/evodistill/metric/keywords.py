@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from evodistill import prompt
 from evodistill.backend import Backend, Sampling, chat
+from evodistill.evolution.evolution import KEPT
 from evodistill.metric import Score
-from evodistill.metric.exchange import STANDS_IN
 from evodistill.parse import Parsed
 from evodistill.record import Record
 
@@ -129,7 +129,7 @@ def trajectory(record: Record) -> Sequence[str]:
 
 
 def score(record: Record, phrases: Mapping[str, Parsed[str]], keywords: Mapping[str, str]) -> Score:
-    if not record.origin.parent or record.origin.operation == STANDS_IN:
+    if not record.origin.parent or record.origin.operation == KEPT:
         return Score.of(record, {}, reason="not_evolved")
     methods = trajectory(record)
     if not methods:

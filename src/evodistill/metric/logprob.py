@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from evodistill.backend import Backend
+from evodistill.evolution.evolution import KEPT
 from evodistill.metric import Score
 from evodistill.record import Record
 from evodistill.results import summary
@@ -48,7 +49,7 @@ class Logprob:
     def score(self, record: Record) -> Score:
         if not record.origin.parent:
             return Score.of(record, {}, reason="seed")  # nothing was evolved: no value that is missing
-        if record.origin.operation == "keep_parent":
+        if record.origin.operation == KEPT:
             return Score.of(record, dict.fromkeys(VALUES), reason="not_evolved")
         kept = record.extra.get("logprobs") or {}
         top, chosen = kept.get("top", ()), kept.get("chosen", ())

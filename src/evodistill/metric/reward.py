@@ -44,6 +44,11 @@ class Reward:
         return (self.model,)
 
     @property
+    def parents(self) -> bool:
+        """Whether the parents of the records must be among them."""
+        return self.target == "instruction"
+
+    @property
     def name(self) -> str:
         return "reward" if self.target == "instruction" else "response_reward"
 

@@ -1,7 +1,5 @@
 from dataclasses import replace
 
-import pytest
-
 from evodistill.document import PAGE
 from evodistill.document.clean import Clean, joined
 from evodistill.record import Record

@@ -97,9 +97,9 @@ def compare(scores: DataFrame, factor: str = "evolver", order: Sequence[str] = (
             if a in sides or b in sides:
                 pairs = pair(sides.get(a, rows[:0]), sides.get(b, rows[:0]), factor, cell | {"a": a, "b": b}, warnings)
                 row = cell | {"a": a, "b": b} | difference(pairs, cell | {"a": a, "b": b})
-                if row["n_pairs"] and (differ := row["wins"] + row["losses"]) < FEW_PAIRS:
+                if row["n_pairs"] and row["wins"] + row["losses"] < FEW_PAIRS:
                     warnings.add(
-                        f"{where(cell)}: {differ} of {row['n_pairs']} seeds differ between {a} and {b}; "
+                        f"{where(cell)}: {too_few(row)} between {a} and {b}; "
                         f"with fewer than {FEW_PAIRS} no p below 0.05 is possible"
                     )
                 if cell["metric"] in AMONG and not equally_many(sides, row, warnings):
@@ -230,6 +230,13 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def too_few(row: dict[str, Any]) -> str:
+    n, differ = row["n_pairs"], row["wins"] + row["losses"]
+    if n < FEW_PAIRS:
+        return f"{n} pair{'s' * (n > 1)}"
+    return f"{differ or 'none'} of {n} seeds differ{'s' * (differ == 1)}"
+
+
 def listed(names: set) -> str:
     return ", ".join(sorted(map(str, names))) or "none"
 
@@ -255,9 +262,8 @@ def certainty(row: Any) -> str:
     if not row.n_pairs:
         return "nothing to compare"
     if row.winner == CANNOT_TELL:
-        differ = row.wins + row.losses
-        if differ < FEW_PAIRS:
-            return f"too few of {row.n_pairs} seeds differ: {differ or 'none'}"
+        if row.wins + row.losses < FEW_PAIRS:
+            return f"too few: {too_few(row._asdict())}"
         if row.ci_low > 0 or row.ci_high < 0:
             return "measured among unequal numbers of records"
         seen = f"; {number(row.detectable)} would have been seen" if row.detectable > 0 else ""

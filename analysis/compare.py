@@ -95,8 +95,9 @@ def compare(scores: DataFrame, factor: str = "evolver", order: Sequence[str] = (
         sides = dict(list(rows.groupby(factor, observed=True)))
         for a, b in combinations(levels, 2):
             if a in sides or b in sides:
-                pairs = pair(sides.get(a, rows[:0]), sides.get(b, rows[:0]), factor, cell | {"a": a, "b": b}, warnings)
-                row = cell | {"a": a, "b": b} | difference(pairs, cell | {"a": a, "b": b})
+                named: dict[str, Any] = cell | {"a": a, "b": b}
+                pairs = pair(sides.get(a, rows[:0]), sides.get(b, rows[:0]), factor, named, warnings)
+                row = named | difference(pairs, named)
                 if row["n_pairs"] and row["wins"] + row["losses"] < FEW_PAIRS:
                     warnings.add(
                         f"{where(cell)}: {too_few(row)} between {a} and {b}; "
@@ -188,7 +189,7 @@ def difference(pairs: DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
     """The statistics of one row. Draws depend on the row's names and nothing else: not on the order or number of
     other rows. With several random seeds all of them take these for a sample too; signed ranks and McNemar cannot."""
     nan = float("nan")
-    by_run = pairs.groupby(
+    by_run: DataFrame = pairs.groupby(
         level=[name for name in ("seed_id", "seed") if name in pairs.index.names], observed=True
     ).mean()
     n_runs = by_run.index.get_level_values("seed").nunique() if "seed" in by_run.index.names else 1

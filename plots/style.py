@@ -199,6 +199,7 @@ def half_interval(runs: DataFrame) -> float:
     items, so more runs do not narrow the second part. NaN for one run."""
     from scipy.stats import sem, t
 
+    runs = runs[runs["value"].notna()]
     if len(runs) < 2:
         return math.nan
     over_runs = float(t.ppf(0.975, len(runs) - 1) * sem(runs["value"].to_numpy(float)))

@@ -30,6 +30,24 @@ def test_a_label_is_found_whatever_its_clothes(reply, label):
 
 
 @pytest.mark.parametrize(
+    ("reply", "label"),
+    [
+        ("Not easy, I would say.\nHence I rate this as hard.", "hard"),
+        ("Intent: explain hard drives\nThe difficulty is **medium**.", "medium"),
+        ("1. very easy\n2. easy\n3. medium\n4. hard\n5. very hard\n\nThe label is hard", "hard"),
+    ],
+)
+def test_a_reply_that_reasons_has_the_label_that_it_ends_with(reply, label):
+    assert parse_label(reply, LABELS) == Parsed(label)
+
+
+def test_labels_that_differ_in_their_marks_alone():
+    labels = ["C", "C#", "+", "Python"]
+    assert [parse_label(reply, labels).value for reply in ("C#", "C", "The answer is C.", "+")] == ["C#", "C", "C", "+"]
+    assert parse_label("-", ["+", "-"]).value == "-" and parse_label("a sum", ["+", "-"]).reason == "no_label"
+
+
+@pytest.mark.parametrize(
     ("reply", "reason"),
     [
         ("", "empty"),
@@ -42,6 +60,7 @@ def test_a_label_is_found_whatever_its_clothes(reply, label):
         ("I would call it hard.\nIt is easy to misread.", "several_labels"),
         ("very easy\neasy\nmedium\nhard\nvery hard", "several_labels"),
         ("Rating: hard\nRating: easy", "several_labels"),
+        ("So it is easy.\nOr is it hard? It may be.", "several_labels"),
     ],
 )
 def test_a_reply_without_one_label_has_a_reason(reply, reason):

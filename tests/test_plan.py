@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from evodistill import RunError
 from evodistill.dataset.tiny import FILE
 from evodistill.estimate import Row, total
 from evodistill.hardware import Hardware
@@ -46,6 +47,14 @@ def test_two_weights_of_one_name_are_two_models(cfg):
     plans = [Plan(cfg(*words, "model@evolver=qwen25-coder-0.5b", f"evolver.path={path}")) for path in ("/a", "/b")]
     both = [row for plan in plans for row in plan.rows]
     assert len({row.key for row in both}) == 2
+
+
+def test_two_judges_of_one_name_are_planned_where_their_weights_differ(cfg):
+    words = ["+experiment=smoke", "dataset.limit=4", "evolution.rounds=1", "metric=[complexity_rate]"]
+    words += ["metric.complexity_rate.second=large", "model@judge=qwen25-coder-0.5b", "model@large=qwen25-coder-0.5b"]
+    assert "metric complexity_rate" in describe(cfg(*words, "large.path=/tuned"))
+    with pytest.raises(RunError, match="has the same model as judge"):
+        describe(cfg(*words))
 
 
 def test_cost_follows_from_prices(cfg):

@@ -31,8 +31,14 @@ def parse_label(text: str, labels: Sequence[str]) -> Parsed[str]:
     "very-hard" is very hard.
 
     A reply that is a label is taken as it is, and so is a line that is one, alone or behind a colon ("Rating: hard").
-    Where no line is, all lines together must name one only: a reply that quotes the options or wavers has no label."""
-    known = {spaced(label): label for label in labels}
+    Where no line is, the last one that names any decides if it names one only and ends with it ("So I call it hard."),
+    else all lines together must name one only: a reply that quotes the options or wavers has no label."""
+    if text.strip() in labels:
+        return Parsed(text.strip())
+    known: dict[str, str] = {}
+    for label in labels:
+        known.setdefault(spaced(label), label)  # C and C# are one without their marks
+    known.pop("", None)
     flat = spaced(text)
     if not flat:
         return Parsed(reason="empty")
@@ -41,13 +47,16 @@ def parse_label(text: str, labels: Sequence[str]) -> Parsed[str]:
     # longest first, so that "very easy" is not read as "easy"
     ordered = sorted(known, key=len, reverse=True)
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, ordered)) + r")(?!\w)")
-    named, alone = set[str](), set[str]()
-    for line in text.splitlines():
-        here = set(pattern.findall(spaced(line)))
+    named, alone, last = set[str](), set[str](), set[str]()
+    for line in text.splitlines() if known else ():
+        told = spaced(line)
+        if not (here := set(pattern.findall(told))):
+            continue
         named |= here
+        last = here if len(here) == 1 and told.endswith(tuple(here)) else set()
         if here == {spaced(re.split("[:：]", line)[-1])}:
             alone |= here
-    found = alone or named
+    found = alone or last or named
     if len(found) == 1:
         return Parsed(known[found.pop()])
     return Parsed(reason="several_labels" if found else "no_label")

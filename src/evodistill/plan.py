@@ -46,6 +46,7 @@ class Planner(Backend):
     no acceptable reply has a `stand_in(sentence)` that makes one of such sentences."""
 
     reply: Callable[[Sentence], str] = lambda sentence: sentence()
+    weights: tuple[Any, ...] = ()  # what tells it from another model of its name
     elsewhere: bool = False  # a server would compute it
 
     requests_asked: int = 0
@@ -55,7 +56,7 @@ class Planner(Backend):
 
     @property
     def identity(self) -> str:
-        return f"plan:{self.name}"
+        return f"plan:{digest(self.weights)}"
 
     def complete(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         for position, request in enumerate(requests):
@@ -206,6 +207,7 @@ class Plan:
                 node.name,
                 size=node.get("size"),
                 price=node.get("price"),
+                weights=tuple(self.weights(role)),
                 elsewhere=self.elsewhere(role),
                 **given,
             )

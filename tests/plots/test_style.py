@@ -65,6 +65,8 @@ def test_runs_that_agree_are_as_unsure_as_their_items():
     assert style.half_interval(apart) == pytest.approx((0.4**2 + (4.302653 * 0.1 / 3**0.5) ** 2) ** 0.5)
     assert style.half_interval(apart.assign(ci_low=math.nan)) == pytest.approx(4.302653 * 0.1 / 3**0.5)
     assert math.isnan(style.half_interval(runs[:1]))
+    lacking = pd.concat([apart, runs[:1].assign(value=math.nan)])
+    assert style.half_interval(lacking) == style.half_interval(apart), "a run without a value is none of them"
 
 
 def test_a_dollar_in_a_name_is_a_dollar():

@@ -284,6 +284,10 @@ def test_rows_that_several_processes_learn_twice_are_counted(base, tmp_path, row
     assert facts.get("learned twice in an epoch", 0) == twice
 
 
+def test_settings_of_accelerate_in_a_file_are_not_read_for_it():
+    assert sft(engine={"accelerator_config": "accelerate.json"}, launch=Launch(2)).twice(9) > 0
+
+
 def test_rows_that_are_packed_are_not_said_to_be_learned_twice():
     assert sft(args={"packing": True}, launch=Launch(2)).twice(9) == 0 < sft(launch=Launch(2)).twice(9)
 

@@ -302,7 +302,8 @@ class Trainer:
         """How many of an epoch's rows are learned a second time: with them accelerate fills up the last batches of
         several processes. Packed rows are others, and are not counted."""
         placed = {**self.args, **self.engine}
-        even = (placed.get("accelerator_config") or {}).get("even_batches", True)
+        config = placed.get("accelerator_config")  # or the place of a file, or JSON
+        even = config.get("even_batches", True) if isinstance(config, Mapping) else True
         if self.launch.num_processes == 1 or not even or placed.get("dataloader_drop_last") or placed.get("packing"):
             return 0
         return -rows % self.at_once

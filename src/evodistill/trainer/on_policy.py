@@ -49,7 +49,7 @@ class OnPolicy(Trainer):
     @property
     def answer(self) -> int:
         """Most tokens of an answer."""
-        return int(self.args.get("max_completion_length", ANSWER))
+        return int(self.args.get("max_completion_length") or ANSWER)
 
     def learn(self, record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[Row | Fault]:
         ids = encode(tokenizer, chat(record.prompt))

@@ -1,8 +1,6 @@
 """Two processes that hold a share of the weights each: DeepSpeed ZeRO-3, on the CPU with gloo."""
 
 import json
-import os
-from importlib.util import find_spec
 
 import pytest
 from repository import ROOT
@@ -14,14 +12,7 @@ from evodistill.trainer.kd import KD
 from evodistill.trainer.launch import Launch
 
 RUN = Launch.run  # in a process of its own
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_this_process")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def needs_deepspeed():
-    """Skip where DeepSpeed is missing; in CI its absence is a failure."""
-    if find_spec("deepspeed") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("DeepSpeed is not installed: make train")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_deepspeed", "in_this_process")]
 
 
 @pytest.mark.parametrize("stage", ["zero2", "zero3"])

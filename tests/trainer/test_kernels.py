@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,8 @@ from evodistill.trainer.kernels import Baton, guard
 
 
 @pytest.fixture
-def guarded(monkeypatch, tmp_path) -> Path:
+def guarded(needs_deepspeed, monkeypatch, tmp_path) -> Path:
     """Where kernels are built."""
-    if find_spec("deepspeed") is None:
-        pytest.skip("DeepSpeed is not installed: make train")
     monkeypatch.setattr(cpp_extension, "FileBaton", cpp_extension.FileBaton)
     monkeypatch.setenv("EVODISTILL_HOME", str(tmp_path))
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", "")
@@ -27,6 +24,7 @@ def guarded(monkeypatch, tmp_path) -> Path:
     return Path(os.environ["TORCH_EXTENSIONS_DIR"])
 
 
+@pytest.mark.slow
 def test_a_lock_that_a_killed_build_has_left_stops_nobody(guarded, monkeypatch):
     """torch waits for ever where the file is there"""
     done = []
@@ -42,6 +40,7 @@ def test_a_lock_that_a_killed_build_has_left_stops_nobody(guarded, monkeypatch):
     assert done == ["built", "loaded"]
 
 
+@pytest.mark.slow
 def test_kernels_of_other_versions_lie_elsewhere(guarded, monkeypatch, tmp_path):
     import deepspeed
     import torch

@@ -41,7 +41,9 @@ def sbatch(script: str) -> None:
     text = Path(script).read_text()
     flags = dict(re.findall(r"^#SBATCH --([\w-]+)=?(\S*)", text, re.M))
     first, last, most = re.fullmatch(r"(\d+)-(\d+)%(\d+)", flags.get("array", "0-0%1")).groups()
-    job = {"number": number, "flags": flags, "script": str(Path(script).resolve())}
+    kept = HERE / f"script-{number}.sh"  # as Slurm does: submitit moves its own as soon as it knows the number
+    kept.write_text(text)
+    job = {"number": number, "flags": flags, "script": str(kept)}
     (HERE / f"job-{number}.json").write_text(json.dumps(job))
     print(f"Submitted batch job {number}", flush=True)
     if os.fork():

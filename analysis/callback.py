@@ -15,7 +15,6 @@ from omegaconf.errors import OmegaConfBaseException
 from analysis.jobs import read_json
 from evodistill import RunError, credentials, estimate
 from evodistill.config import check_names
-from evodistill.credentials import redacted
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +108,7 @@ def failures(folder: Path) -> dict[str, str]:
     """job → error of the jobs that failed."""
     found = [(path.parent.name, *read_json(path)) for path in sorted(folder.glob("*/status.json"))]
     errors = {
-        str(status.get("run") or name): redacted(str(status.get("error") or "no error written"))
+        str(status.get("run") or name): credentials.redacted(str(status.get("error") or "no error written"))
         for name, status, problems in found
         if status.get("status") == "failed"
     }
